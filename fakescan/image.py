@@ -1,0 +1,209 @@
+"""Open an image safely and cut what the detector sees. Pillow and NumPy only.
+
+Training and scanning both come through here, so that what is scored is what was trained on.
+How pixels of every kind become 8-bit RGB:
+
+    EXIF orientation   applied
+    animation          first frame
+    alpha              composed on white (palette transparency too)
+    16-bit             the high byte
+    CMYK, YCbCr, LAB   Pillow's conversion; embedded colour profiles are ignored
+    32-bit float       refused: such files have no agreed range
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (  # the plugins register themselves; Pillow's own search would load all
+    AvifImagePlugin,  # noqa: F401
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageOps,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from fakescan.errors import ConfigError, ImageTooLarge, ImageUnreadable, ImageUnsupported
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
+"""Pillow plugins that may open a file (JPEG covers MPO); all others (EPS, PSD, FITS, ...)
+never run."""
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Channel statistics of CLIP's training images: Radford et al., arXiv 2103.00020, code."""
+
+Geometry = Literal["crop", "resize", "pad"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What is refused before pixels are decoded."""
+
+    max_megapixels: float = 250.0
+    """Millions of pixels, from the header."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocess:
+    """How an image becomes the detector's input; part of every checkpoint and exported file."""
+
+    image_px: int = 224
+    """Side of the square input."""
+    geometry: Geometry = "crop"
+    """`crop`: centre crop of native pixels, shorter sides enlarged to fit; `resize`: shorter
+    side to `image_px`, then centre crop; `pad`: centre crop, short sides padded with black
+    (the UnivFD protocol, which the MoLE paper follows)."""
+    mean: tuple[float, float, float] = CLIP_MEAN
+    """Subtracted per channel, on [0, 1]."""
+    std: tuple[float, float, float] = CLIP_STD
+    """Divided by, per channel."""
+
+    def __post_init__(self) -> None:
+        if self.image_px < 1 or self.geometry not in ("crop", "resize", "pad"):
+            raise ConfigError(
+                f"preprocess: need image_px >= 1 and geometry crop, resize or pad, "
+                f"got {self.image_px} and {self.geometry!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded image, upright, in its own mode."""
+
+    image: Image.Image
+    width: int
+    height: int
+    format: str
+
+
+def open_picture(source: Path | bytes | IO[bytes], limits: Limits | None = None) -> Picture:
+    """Decode one image, upright.
+
+    Args:
+        source: a file, its bytes, or a seekable binary stream.
+        limits: checked against the header before any pixel is decoded.
+
+    Raises:
+        ImageUnreadable: damaged, truncated, empty, gone, or no permission.
+        ImageUnsupported: not one of `FORMATS`, or pixels without an agreed range.
+        ImageTooLarge: more pixels than allowed.
+    """
+    limits = limits or Limits()
+    with _reasons():
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        image = Image.open(stream, formats=_formats())
+        with image:
+            megapixels = image.width * image.height / 1e6
+            if megapixels > limits.max_megapixels:
+                raise ImageTooLarge(
+                    f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
+                    f"the limit is {limits.max_megapixels:g} (--max-megapixels)"
+                )
+            if image.mode == "F":
+                raise ImageUnsupported("32-bit float pixels have no agreed range")
+            image.load()
+            upright = ImageOps.exif_transpose(image) if _is_turned(image) else image.copy()
+    name = "JPEG" if image.format == "MPO" else str(image.format)
+    return Picture(upright, upright.width, upright.height, name)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of an image in any mode that `open_picture` lets through."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):  # 16-bit grey, or 32-bit that carries 16
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535) >> 8  # (H, W)
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def view(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """The square that the detector sees, (S, S, 3) RGB."""
+    px = preprocess.image_px
+    short = min(image.size)
+    if preprocess.geometry == "resize" or (preprocess.geometry == "crop" and short < px):
+        image = resize_short(to_rgb(image), px)
+    left, top = (image.width - px) // 2, (image.height - px) // 2
+    square = to_rgb(image.crop((left, top, left + px, top + px)))  # Pillow fills outside with 0
+    return np.asarray(square, dtype=np.uint8)
+
+
+def resize_short(
+    image: Image.Image, short_px: int, resample: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
+    """Scale so that the shorter side is `short_px`; the longer one is rounded, at least that."""
+    scale = short_px / min(image.size)
+    size = tuple(max(short_px, round(side * scale)) for side in image.size)
+    return image.resize((size[0], size[1]), resample)
+
+
+def normalise(crops: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
+    """(B, S, S, 3) RGB bytes -> (B, 3, S, S) float32, per channel (x / 255 - mean) / std."""
+    scale = np.float32(1 / 255) / np.asarray(preprocess.std, np.float32)  # (3,)
+    shift = np.asarray(preprocess.mean, np.float32) / np.asarray(preprocess.std, np.float32)
+    planes = crops.transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, S, S)
+    return np.ascontiguousarray(planes * scale[:, None, None] - shift[:, None, None])
+
+
+def _formats() -> tuple[str, ...]:
+    return (*FORMATS, "HEIF") if _register_heif() else FORMATS
+
+
+def _register_heif() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(0x0112, 1) in range(2, 9)
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError):  # a broken EXIF block
+        return False
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn what Pillow raises on bad files into one reason that a person understands."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (ImageUnreadable, ImageUnsupported, ImageTooLarge):
+        raise
+    except UnidentifiedImageError as e:
+        raise ImageUnsupported(f"not an image that fakescan reads ({', '.join(FORMATS)})") from e
+    except FileNotFoundError as e:
+        raise ImageUnreadable("the file is gone") from e
+    except PermissionError as e:
+        raise ImageUnreadable("no permission to read it") from e
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as e:
+        raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
+    except (OverflowError, MemoryError, ZeroDivisionError, AttributeError) as e:
+        raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
+    except Image.DecompressionBombError as e:
+        raise ImageTooLarge(_one_line(e)) from e
+
+
+def _one_line(e: BaseException) -> str:
+    return " ".join(str(e).split())[:200] or type(e).__name__
