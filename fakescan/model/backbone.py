@@ -20,11 +20,26 @@ from fakescan.model.tower import Activation, Tower, TowerConfig
 
 PREFIX = "visual."
 OPENAI_LICENCE = "MIT (OpenAI CLIP)"
-PLAIN_KEYS = frozenset(
-    "image_size layers width head_width mlp_ratio patch_size ls_init_value no_ln_pre pos_embed_type "
-    "pool_type final_ln_after_pool output_tokens patch_dropout norm_kwargs act_kwargs attentional_pool "
-    "attn_pooler_queries attn_pooler_heads".split()
-)
+PLAIN_KEYS = {
+    "image_size",
+    "patch_size",
+    "layers",
+    "width",
+    "head_width",
+    "mlp_ratio",
+    "ls_init_value",
+    "no_ln_pre",
+    "pos_embed_type",
+    "pool_type",
+    "final_ln_after_pool",
+    "attentional_pool",
+    "attn_pooler_queries",
+    "attn_pooler_heads",
+    "norm_kwargs",
+    "act_kwargs",
+    "output_tokens",
+    "patch_dropout",
+}
 """Keys of open_clip's `vision_cfg` that a plain ViT may have."""
 BUILTIN = "builtin"
 """Name of the tower inside the shipped detector."""
@@ -160,7 +175,8 @@ def fill(tower: Tower, tensors: Mapping[str, Tensor], where: str) -> None:
             raise WeightsError(f"{where}: no tensor {name!r}; another architecture's weights?")
         if tensors[name].shape != own.shape:
             raise WeightsError(
-                f"{where}: {name} is {tuple(tensors[name].shape)}, the tower needs {tuple(own.shape)}"
+                f"{where}: {name} is {tuple(tensors[name].shape)}, "
+                f"the tower needs {tuple(own.shape)}"
             )
     tower.load_state_dict({name: tensors[name].float() for name in state})
 
@@ -171,7 +187,8 @@ def _download(config: BackboneConfig) -> dict[str, Tensor]:
     known = open_clip.list_pretrained_tags_by_model(config.name)
     if config.pretrained not in known:
         raise ConfigError(
-            f"backbone {config.name}: no pretrained {config.pretrained!r}; known: {', '.join(known) or 'none'}"
+            f"backbone {config.name}: no pretrained {config.pretrained!r}; "
+            f"known: {', '.join(known) or 'none'}"
         )
     try:
         model = open_clip.create_model(config.name, pretrained=config.pretrained)

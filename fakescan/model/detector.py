@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fakescan.errors import ConfigError
 from fakescan.model.head import Head, level_vector
-from fakescan.model.mole import Mixture, MoLEConfig, load_balance
+from fakescan.model.mole import Mixture, MoLEConfig, Routed, load_balance
 from fakescan.model.tower import Block, Tower
 
 LAST_BLOCKS = 3
@@ -121,7 +121,8 @@ class DetectorModel(nn.Module):
     def __init__(self, tower: Tower, config: ModelConfig) -> None:
         super().__init__()
         self.config = config.resolved(tower.config.blocks)
-        assert self.config.depth is not None and self.config.mole.blocks is not None
+        assert self.config.depth is not None
+        assert self.config.mole.blocks is not None
         self.tower = tower.cut(self.config.depth).requires_grad_(False)
         width = tower.config.width
         self.experts = nn.ModuleDict(
@@ -229,7 +230,8 @@ class DetectorModel(nn.Module):
         """(B, N, D) -> (B, N, D): one block with whatever experts it has."""
         block = self._block(number)
         if str(number) not in self.experts:
-            return block.forward(x)
+            plain: Tensor = block(x)
+            return plain
         normed = block.ln_1(x)
         qkv = block.attn.project(normed)  # (B, N, 3 D)
         if "q" in self._sites(number):
@@ -244,7 +246,8 @@ class DetectorModel(nn.Module):
         out = block.mlp(normed)
         if "mlp" in self._sites(number):
             out = out + self._update(number, "mlp", normed, routers)
-        return x + block.ls_2(out)
+        total: Tensor = x + block.ls_2(out)
+        return total
 
     def _sites(self, number: int) -> nn.ModuleDict:
         experts = self.experts[str(number)]
@@ -252,10 +255,10 @@ class DetectorModel(nn.Module):
         return experts
 
     def _update(self, number: int, site: str, x: Tensor, routers: list[Tensor]) -> Tensor:
-        update, logits = self._sites(number)[site](x)
-        if logits is not None:
-            routers.append(logits)
-        return update
+        routed: Routed = self._sites(number)[site](x)
+        if routed.router_logits is not None:
+            routers.append(routed.router_logits)
+        return routed.update
 
 
 def count_parameters(model: DetectorModel) -> tuple[int, int]:

@@ -37,7 +37,8 @@ class MoLEConfig:
     """The adapters; the defaults are the paper's."""
 
     blocks: tuple[int, ...] | None = None
-    """Adapted blocks, counted from 1; unset: the last 3 that are used; empty: none (linear probe)."""
+    """Adapted blocks, counted from 1; unset: the last 3 that are used; empty: none (a linear
+    probe)."""
     site: Site = "mlp"
     """Around the whole MLP; or beside each of the attention's q, k, v and out; or both."""
     experts: Experts = "both"
@@ -57,12 +58,13 @@ class MoLEConfig:
     def __post_init__(self) -> None:
         if self.shared_rank < 1 or not self.separate_ranks or min(self.separate_ranks) < 1:
             raise ConfigError(
-                f"ranks must be at least 1 and one separate expert named, got shared {self.shared_rank}, "
-                f"separate {list(self.separate_ranks)}"
+                "ranks must be at least 1 and one separate expert named, got shared "
+                f"{self.shared_rank}, separate {list(self.separate_ranks)}"
             )
         if self.router_width is not None and self.router_width < len(self.separate_ranks):
             raise ConfigError(
-                f"router_width {self.router_width} is less than the {len(self.separate_ranks)} separate experts"
+                f"router_width {self.router_width} is less than the number of separate experts, "
+                f"{len(self.separate_ranks)}"
             )
         if self.load_balance < 0 or (self.alpha is not None and self.alpha <= 0):
             raise ConfigError("load_balance must not be negative and alpha must be positive")

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fakescan.errors import ConfigError
 
@@ -54,8 +54,8 @@ class TowerConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads or self.image_px % self.patch_px or self.blocks < 1:
             raise ConfigError(
-                "tower: width must be a multiple of heads, image_px of patch_px, and blocks at "
-                f"least 1, got {self.width}/{self.heads}, {self.image_px}/{self.patch_px}, {self.blocks}"
+                "tower: width must be a multiple of heads, image_px of patch_px, and blocks at least "
+                f"1, got {self.width}/{self.heads}, {self.image_px}/{self.patch_px} and {self.blocks}"
             )
 
     @property
@@ -85,13 +85,13 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, 3 D): q, k and v side by side."""
-        return F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        return functional.linear(x, self.in_proj_weight, self.in_proj_bias)
 
     def mix(self, qkv: Tensor) -> Tensor:
         """(B, N, 3 D) -> (B, N, D), heads side by side, before `out_proj`."""
         b, n, _ = qkv.shape
         q, k, v = qkv.view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, N, D/H) each
-        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, H, N, D/H)
+        mixed = functional.scaled_dot_product_attention(q, k, v)  # (B, H, N, D/H)
         return mixed.transpose(1, 2).reshape(b, n, -1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Act(nn.Module):
         """Any shape, kept."""
         if self.kind == "quick_gelu":
             return x * torch.sigmoid(1.702 * x)
-        return F.gelu(x, approximate="tanh" if self.kind == "gelu_tanh" else "none")
+        return functional.gelu(x, approximate="tanh" if self.kind == "gelu_tanh" else "none")
 
 
 class Block(nn.Module):
@@ -193,11 +193,12 @@ class Tower(nn.Module):
                 "this tower is cut: it has no projection, so head 'final' cannot be used"
             )
         if self.config.pool == "class":
-            return self.ln_post(tokens[:, 0]) @ self.proj
-        patches = tokens[:, 1:]
-        if self.config.pools_first:
-            return self.ln_post(patches.mean(dim=1)) @ self.proj
-        return self.ln_post(patches).mean(dim=1) @ self.proj
+            pooled: Tensor = self.ln_post(tokens[:, 0])  # (B, D)
+        elif self.config.pools_first:
+            pooled = self.ln_post(tokens[:, 1:].mean(dim=1))
+        else:
+            pooled = self.ln_post(tokens[:, 1:]).mean(dim=1)
+        return pooled @ self.proj
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, embed_dim)."""
