@@ -54,8 +54,9 @@ class TowerConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads or self.image_px % self.patch_px or self.blocks < 1:
             raise ConfigError(
-                "tower: width must be a multiple of heads, image_px of patch_px, and blocks at least "
-                f"1, got {self.width}/{self.heads}, {self.image_px}/{self.patch_px} and {self.blocks}"
+                "tower: width must be a multiple of heads, image_px of patch_px, and blocks at "
+                f"least 1, got width {self.width}, heads {self.heads}, image_px {self.image_px}, "
+                f"patch_px {self.patch_px}, blocks {self.blocks}"
             )
 
     @property
