@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +74,8 @@ def config_page() -> str:
     order = [ROOT_SETTINGS]
     for name in order:
         for setting in known[name].settings:
-            nested = [n for n in known if n in setting.type and n not in order]
-            order.extend(nested)
+            words = re.findall(r"\w+", setting.type)
+            order.extend(w for w in words if w in known and w not in order)
     return (
         "# Settings\n\nGenerated from the source. A `--config` file in TOML holds the settings of "
         f"`{ROOT_SETTINGS}` at the top, and each nested table under its name. Unknown settings and "
@@ -92,25 +93,40 @@ def _table(settings: Settings) -> str:
 
 
 def _all_settings() -> Iterator[Settings]:
-    for path in sorted((ROOT / "fakescan").rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    modules = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "fakescan").rglob("*.py"))
+    ]
+    choices = {name: kind for module in modules for name, kind in _choices(module)}
+    for module in modules:
+        for node in module.body:
             if isinstance(node, ast.ClassDef) and _is_dataclass(node):
-                yield Settings(node.name, _one_line(ast.get_docstring(node)), tuple(_fields(node)))
+                fields = tuple(_fields(node, choices))
+                yield Settings(node.name, _one_line(ast.get_docstring(node)), fields)
+
+
+def _choices(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names that a module gives to `Literal` types, and what they stand for."""
+    for node in module.body:
+        if isinstance(node, ast.Assign) and "Literal[" in ast.unparse(node.value)[:8]:
+            yield ast.unparse(node.targets[0]), ast.unparse(node.value)
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:
     return any("dataclass" in ast.unparse(d) for d in node.decorator_list)
 
 
-def _fields(node: ast.ClassDef) -> Iterator[Setting]:
+def _fields(node: ast.ClassDef, choices: Mapping[str, str]) -> Iterator[Setting]:
     for statement, following in zip(node.body, [*node.body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
         meaning = ""
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             meaning = _one_line(str(following.value.value))
-        kind = ast.unparse(statement.annotation).replace("|", "\\|")
-        yield Setting(statement.target.id, kind, _default(statement.value), meaning)
+        written = ast.unparse(statement.annotation)
+        kind = re.sub(r"\w+", lambda word: choices.get(word[0], word[0]), written)
+        default = _default(statement.value)
+        yield Setting(statement.target.id, kind.replace("|", "\\|"), default, meaning)
 
 
 def _default(value: ast.expr | None) -> str:
