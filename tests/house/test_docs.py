@@ -48,7 +48,11 @@ def options(command: object) -> set[str]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_explained(name, root):
     command = COMMANDS[name]
-    section = (root / "docs/reference/cli.md").read_text().split(f"## fakescan {name}\n")[1]
+    section = (
+        (root / "docs/reference/cli.md")
+        .read_text(encoding="utf-8")
+        .split(f"## fakescan {name}\n")[1]
+    )
     section = section.split("\n## ")[0]
     assert command.help
     assert [p.name for p in command.params if not p.help and p.name != "help"] == []
@@ -63,7 +67,7 @@ def test_the_generated_pages_are_fresh(root):
 def test_every_command_shown_on_a_page_exists(root):
     wrong = []
     for page in pages(root):
-        for fence in FENCE.finditer(page.read_text()):
+        for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
             for line in re.findall(r"^(?:.*&& )?fakescan (.*)$", fence["body"], re.MULTILINE):
                 words = line.split("#")[0].split()
                 name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
@@ -79,7 +83,7 @@ def test_every_command_shown_on_a_page_exists(root):
 def test_every_link_leads_somewhere(root):
     broken = []
     for page in pages(root):
-        for link in LINK.finditer(page.read_text()):
+        for link in LINK.finditer(page.read_text(encoding="utf-8")):
             target = page if not link["path"] else (page.parent / link["path"]).resolve()
             if not target.exists() or (link["anchor"] and link["anchor"] not in anchors(target)):
                 broken.append(f"{page.relative_to(root)}: {link[0][2:-1]}")
@@ -88,20 +92,22 @@ def test_every_link_leads_somewhere(root):
 
 def anchors(page: Path) -> set[str]:
     """Anchors that a Markdown page's headings get."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
 
 
 def test_the_version_is_the_same_everywhere(root):
-    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
     assert fakescan.__version__ == version
-    assert f"\n## [{version}]" in (root / "CHANGELOG.md").read_text()
-    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text()
+    assert f"\n## [{version}]" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["scan", "test"])
 def test_the_readme_commands_are_one_line_that_a_shell_reads(name, root):
-    command = subprocess.check_output([root / "scripts/readme-command", name], text=True)
+    command = subprocess.check_output(["bash", root / "scripts/readme-command", name], text=True)
     assert len(command.splitlines()) == 1
     subprocess.run(["bash", "-n", "-c", command], check=True)
-    assert f"run_readme_command {name}\n" in (root / ".ci/run").read_text()
+    assert f"run_readme_command {name}\n" in (root / ".ci/run").read_text(encoding="utf-8")

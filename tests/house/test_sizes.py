@@ -17,7 +17,8 @@ def python_files(root: Path) -> list[Path]:
 
 def test_no_file_is_longer_than_300_lines(root):
     lengths = {
-        str(p.relative_to(root)): len(p.read_text().splitlines()) for p in python_files(root)
+        str(p.relative_to(root)): len(p.read_text(encoding="utf-8").splitlines())
+        for p in python_files(root)
     }
     assert {name: n for name, n in lengths.items() if n > MAX_FILE_LINES} == {}
 
@@ -25,7 +26,7 @@ def test_no_file_is_longer_than_300_lines(root):
 def test_no_function_is_longer_than_60_lines(root):
     too_long = {}
     for path in python_files(root):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > MAX_FUNCTION_LINES:
@@ -43,7 +44,7 @@ def test_the_weights_leave_room_in_a_95_mb_wheel(root):
 
 
 def test_the_twelve_samples_are_small_and_their_origins_stated(root):
-    listed = (root / "samples" / "README.md").read_text()
+    listed = (root / "samples" / "README.md").read_text(encoding="utf-8")
     for folder in ("real", "fake"):
         images = sorted((root / "samples" / folder).iterdir())
         assert len(images) == 6
