@@ -1,28 +1,23 @@
 """Labelled folders and manifests -> samples.
 
-A leaf folder names its label: `0_real`/`1_fake`, `real`/`fake`, `nature`/`ai`. What lies
-between the root and the leaf is the sample's source. A manifest CSV has at least the columns
-path and label; source, split, generator, pair and derived_from are used when present.
-
-Source: spec of the layouts, CNNDetection, UnivFD, GenImage and DiffusionForensics READMEs.
+Folder layouts: `fakescan.data.layouts`. A manifest CSV has at least the columns path and label;
+source, split, generator, pair and derived_from are used when present, others are ignored.
+Nothing is opened here: an image that cannot be read is counted by whoever reads it.
 """
 
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fakescan.data.layouts import LEAVES, leaf_of, walk_labelled
 from fakescan.errors import DatasetError
 
-LEAVES = {"0_real": 0, "1_fake": 1, "real": 0, "fake": 1, "nature": 0, "ai": 1}
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif")
-)
-LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0_real": 0, "1_fake": 1, "nature": 0, "ai": 1}
-MAX_DEPTH = 6
+LABELS = {**LEAVES, "0": 0, "1": 1}
+"""What a manifest's label column may say, in lower case."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,81 +36,123 @@ class Sample:
     pair: str = ""
     """Shared by a real and the fake made from it; empty outside aligned pairs."""
     derived_from: str = ""
+    """Key, or any other name, of the image it was made from."""
 
 
-def read_samples(root: Path, *, split: str | None = None) -> list[Sample]:
+def read_samples(root: Path, *, split: tuple[str, ...] | None = None) -> list[Sample]:
     """All samples of a tree or a manifest, sorted by key; nothing is opened.
 
     Args:
         root: a folder (its `manifest.csv` is used when there is one), or a manifest file.
-        split: keep only manifest rows of this split.
+        split: keep only samples of these splits: a manifest's column, or a folder's name.
 
     Raises:
-        DatasetError: no such folder, a manifest without the needed columns, or no sample.
+        DatasetError: no such folder, a manifest that cannot be used, or no sample.
     """
     manifest = root if root.is_file() else root / "manifest.csv"
     if manifest.is_file():
-        samples = [s for s in _from_manifest(manifest) if split is None or s.split == split]
+        samples = list(_from_manifest(manifest))
     elif root.is_dir():
         samples = list(_from_tree(root))
     else:
         raise DatasetError(f"{root}: no such folder or manifest")
     if not samples:
-        where = f"{root}, split {split!r}" if split else str(root)
         raise DatasetError(
-            f"{where}: no labelled images; expected leaf folders 0_real/1_fake, real/fake or "
-            "nature/ai, or a manifest.csv with the columns path and label"
+            f"{root}: no labelled images; expected leaf folders 0_real/1_fake, real/fake, "
+            "nature/ai or real/GENERATOR, or a manifest.csv with the columns path and label"
         )
-    return sorted(samples, key=lambda s: s.key)
+    wanted = [s for s in samples if split is None or s.split in split]
+    if not wanted:
+        known = ", ".join(sorted({s.split for s in samples} - {""})) or "none"
+        raise DatasetError(f"{root}: no sample of split {', '.join(split or ())}; known: {known}")
+    return sorted(wanted, key=lambda s: s.key)
 
 
-def _from_manifest(manifest: Path) -> Iterator[Sample]:
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        missing = {"path", "label"} - set(rows.fieldnames or ())
-        if missing:
-            raise DatasetError(f"{manifest}: no column {', '.join(sorted(missing))}")
-        for row in rows:
-            label = LABELS.get(row["label"].strip().lower())
-            if label is None:
-                raise DatasetError(
-                    f"{manifest}, line {rows.line_num}: label {row['label']!r}; known: real, fake"
-                )
-            key = PurePosixPath(row["path"]).as_posix()
-            yield Sample(
-                path=manifest.parent / row["path"],
-                key=key,
-                label=label,
-                source=row.get("source") or _source(PurePosixPath(key)),
-                split=row.get("split") or "",
-                generator=row.get("generator") or "",
-                pair=row.get("pair") or "",
-                derived_from=row.get("derived_from") or "",
-            )
+def require_both_classes(samples: Iterable[Sample], where: str) -> None:
+    """Refuse data that nothing can be learnt from.
+
+    Args:
+        samples: any.
+        where: opens the message, such as the folder's name.
+
+    Raises:
+        DatasetError: no reals, or no fakes.
+    """
+    labels = {s.label for s in samples}
+    if labels != {0, 1}:
+        found = "only reals" if labels == {0} else "only fakes" if labels == {1} else "no images"
+        raise DatasetError(f"{where}: {found}; both real and fake images are needed")
+
+
+def subsample(samples: Iterable[Sample], *, per_label: int, seed: int) -> list[Sample]:
+    """At most `per_label` reals and as many fakes, sorted by key.
+
+    A hash of key and seed decides, so that subsets are the same everywhere and a smaller one
+    lies inside a larger one. Members of a pair are taken together.
+    """
+    ranked = sorted(samples, key=lambda s: (_rank(s.pair or s.key, seed), s.key))
+    kept = [s for label in (0, 1) for s in [r for r in ranked if r.label == label][:per_label]]
+    return sorted(kept, key=lambda s: s.key)
+
+
+def _rank(name: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
 
 
 def _from_tree(root: Path) -> Iterator[Sample]:
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        if len(relative.parts) > MAX_DEPTH:
-            folders.clear()
-            continue
-        label = next(
-            (LEAVES[p.lower()] for p in reversed(relative.parts) if p.lower() in LEAVES), None
+    for path, leaf in walk_labelled(root):
+        yield Sample(
+            path=path,
+            key=path.relative_to(root).as_posix(),
+            label=leaf.label,
+            source=leaf.source,
+            split=leaf.split,
+            generator=leaf.generator,
         )
-        if label is None:
-            continue
-        for name in files:
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
-                key = (relative / name).as_posix()
-                yield Sample(
-                    path=Path(folder) / name, key=key, label=label, source=_source(relative / name)
-                )
 
 
-def _source(key: PurePosixPath) -> str:
-    """The folders above the label's leaf; empty when the leaf lies at the root."""
-    parts = key.parts[:-1]
-    leaf = max((i for i, part in enumerate(parts) if part.lower() in LEAVES), default=len(parts))
-    return "/".join(parts[:leaf])
+def _from_manifest(manifest: Path) -> Iterator[Sample]:
+    met: set[str] = set()
+    try:  # paths need not be UTF-8, and spreadsheets put a mark in front
+        with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+            rows = csv.DictReader(stream)
+            _require_columns(rows.fieldnames or (), manifest)
+            for row in rows:
+                sample = _from_row(row, manifest, f"{manifest}, line {rows.line_num}")
+                if sample.key in met:
+                    raise DatasetError(
+                        f"{manifest}, line {rows.line_num}: {sample.key!r} is there twice"
+                    )
+                met.add(sample.key)
+                yield sample
+    except (OSError, csv.Error) as e:
+        raise DatasetError(f"{manifest}: not readable as a manifest ({e})") from e
+
+
+def _require_columns(names: Sequence[str], manifest: Path) -> None:
+    missing = {"path", "label"} - set(names)
+    if missing:
+        raise DatasetError(
+            f"{manifest}: no column {' and '.join(sorted(missing))}; there are: {', '.join(names)}"
+        )
+
+
+def _from_row(row: dict[str, str], manifest: Path, where: str) -> Sample:
+    values = {name: text or "" for name, text in row.items()}  # short rows hold None
+    label = LABELS.get(values["label"].strip().lower())
+    if label is None:
+        raise DatasetError(f"{where}: label {values['label']!r}; known: real, fake")
+    if not values["path"]:
+        raise DatasetError(f"{where}: no path")
+    key = PurePosixPath(values["path"])
+    leaf = leaf_of(key.parent.parts, label)
+    return Sample(
+        path=manifest.parent / values["path"],
+        key=key.as_posix(),
+        label=label,
+        source=values.get("source") or leaf.source,
+        split=values.get("split") or leaf.split,
+        generator=values.get("generator") or leaf.generator,
+        pair=values.get("pair", ""),
+        derived_from=values.get("derived_from", ""),
+    )

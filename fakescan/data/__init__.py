@@ -1,0 +1,1 @@
+"""Labelled folders -> samples; random views; aligned pairs; the audit of file properties."""
