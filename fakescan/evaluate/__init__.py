@@ -1,0 +1,1 @@
+"""How good scores are: metrics with intervals, for any scorer. NumPy only."""
