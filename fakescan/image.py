@@ -14,6 +14,7 @@ How pixels of every kind become 8-bit RGB:
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,23 +102,20 @@ def open_picture(source: Path | bytes | IO[bytes], limits: Limits | None = None)
         ImageUnsupported: not one of `FORMATS`, or pixels without an agreed range.
         ImageTooLarge: more pixels than allowed.
     """
-    limits = limits or Limits()
     with _reasons():
         stream = io.BytesIO(source) if isinstance(source, bytes) else source
-        image = Image.open(stream, formats=_formats())
-        with image:
-            megapixels = image.width * image.height / 1e6
-            if megapixels > limits.max_megapixels:
-                raise ImageTooLarge(
-                    f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
-                    f"the limit is {limits.max_megapixels:g} (--max-megapixels)"
-                )
-            if image.mode == "F":
-                raise ImageUnsupported("32-bit float pixels have no agreed range")
-            image.load()
-            upright = ImageOps.exif_transpose(image) if _is_turned(image) else image.copy()
-    name = "JPEG" if image.format == "MPO" else str(image.format)
-    return Picture(upright, upright.width, upright.height, name)
+        with Image.open(stream, formats=_formats()) as image:
+            return _decoded(image, limits or Limits())
+
+
+def picture_of(image: Image.Image, limits: Limits | None = None) -> Picture:
+    """A PIL image that the caller holds (left as it is), upright, as if read from a file.
+
+    Raises:
+        ImageError: as `open_picture`.
+    """
+    with _reasons():
+        return _decoded(image, limits or Limits())
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -162,6 +160,21 @@ def normalise(crops: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.fl
     return np.ascontiguousarray(planes * scale[:, None, None] - shift[:, None, None])
 
 
+def _decoded(image: Image.Image, limits: Limits) -> Picture:
+    megapixels = image.width * image.height / 1e6
+    if megapixels > limits.max_megapixels:
+        raise ImageTooLarge(
+            f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
+            f"the limit is {limits.max_megapixels:g} (--max-megapixels)"
+        )
+    if image.mode == "F":
+        raise ImageUnsupported("32-bit float pixels have no agreed range")
+    image.load()
+    upright = ImageOps.exif_transpose(image) if _is_turned(image) else image.copy()
+    name = "JPEG" if image.format == "MPO" else image.format or ""
+    return Picture(upright, upright.width, upright.height, name)
+
+
 def _formats() -> tuple[str, ...]:
     return (*FORMATS, "HEIF") if _register_heif() else FORMATS
 
@@ -182,12 +195,40 @@ def _is_turned(image: Image.Image) -> bool:
         return False
 
 
+class _Quiet:
+    """Ignore Pillow's warnings about odd files while any thread decodes one.
+
+    `warnings.catch_warnings` on its own restores the wrong filters when two threads overlap.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def _reasons() -> Iterator[None]:
     """Turn what Pillow raises on bad files into one reason that a person understands."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet:
             yield
     except (ImageUnreadable, ImageUnsupported, ImageTooLarge):
         raise

@@ -1,0 +1,84 @@
+"""The command line: the only code that knows typer and rich, prints, or picks exit codes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Annotated
+
+import typer
+
+import fakescan
+from fakescan import weights
+from fakescan.errors import FakescanError, WeightsError
+from fakescan.report.table import visible
+from fakescan.session import runtime
+
+app = typer.Typer(
+    name="fakescan",
+    help="Tell AI-generated images from photographs, offline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_is_debugging: ContextVar[bool] = ContextVar("is_debugging", default=False)
+
+
+def _print_version(is_asked: bool) -> None:
+    if not is_asked:
+        return
+    print(f"fakescan {fakescan.__version__}")
+    try:
+        known = weights.registry()
+        print(f"detector {known.default}, sha256 {known.entries[known.default].sha256}")
+    except WeightsError as e:
+        print(f"detector none: {e}")
+    print(runtime())
+    raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Name the package, the detector with its sha256, and the runtime.",
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log what happens, and show an error's traceback.")
+    ] = False,
+) -> None:
+    _is_debugging.set(debug)
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the only place where an exception becomes an exit code."""
+    try:
+        app(arguments)
+    except FakescanError as e:
+        if _is_debugging.get():
+            raise
+        print(f"fakescan: {visible(str(e))}", file=sys.stderr)
+        return e.exit_code
+    except SystemExit as e:  # typer's way of saying how it went
+        return e.code if isinstance(e.code, int) else 0
+    return 0
+
+
+def run() -> None:
+    """What the `fakescan` script calls."""
+    sys.exit(main())
+
+
+# The command modules import what is heavy inside their functions, so that all may be loaded here.
+from fakescan.cli.scan import scan  # noqa: E402
+
+app.command()(scan)

@@ -1,0 +1,147 @@
+"""Where reports go: files, a pipe, or a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from fakescan.errors import ConfigError
+from fakescan.report import WRITERS, Report, chunks
+from fakescan.report.table import visible
+
+SUFFIXES = {f".{name}": name for name in WRITERS if name != "table"}
+WHOLE = ("json",)
+"""Formats of which a part is no use: the file gets its name when it is finished."""
+STYLES = {"fake": "bold red", "uncertain": "yellow", "real": "green", "error": "magenta"}
+
+
+class Output:
+    """One place that takes a report's text, visible to readers piece by piece."""
+
+    def __init__(self, format_: str, write: Callable[[str], None]) -> None:
+        self.format = format_
+        self.write = write
+
+    def keep(self) -> None:
+        """The report is finished."""
+
+    def close(self) -> None:
+        """Let go; what was not kept leaves nothing that looks finished."""
+
+
+class FileOutput(Output):
+    """A report file."""
+
+    def __init__(self, path: Path, format_: str) -> None:
+        """Open it.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        super().__init__(format_, self._write)
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}") if format_ in WHOLE else path
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            self._stream = self._partial.open(
+                "w", encoding="utf-8", errors="surrogateescape", newline=""
+            )
+        except OSError as e:
+            raise self._failed(e) from e
+
+    def keep(self) -> None:
+        """Give the file its name."""
+        try:
+            self._stream.close()
+            self._partial.replace(self._path)
+        except OSError as e:
+            raise self._failed(e) from e
+
+    def close(self) -> None:
+        """Remove what was not kept and is no use in part."""
+        with suppress(OSError):
+            self._stream.close()
+        if self._partial != self._path:
+            self._partial.unlink(missing_ok=True)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError as e:
+            raise self._failed(e) from e
+
+    def _failed(self, e: OSError) -> ConfigError:
+        return ConfigError(f"{self._path}: cannot be written ({e.strerror})")
+
+
+def check_outputs(paths: Sequence[Path]) -> None:
+    """Refuse output files of no known format, before anything is loaded.
+
+    Raises:
+        ConfigError: naming the first of them.
+    """
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise ConfigError(f"{path}: no report format; known: {', '.join(sorted(SUFFIXES))}")
+    if len(set(paths)) < len(paths):
+        raise ConfigError("--output: the same file twice")
+
+
+def write_report(
+    report: Report, files: Sequence[Path], stdout_format: str | None, console: Console
+) -> None:
+    """Write every output in one pass over the findings.
+
+    Args:
+        report: read to its end.
+        files: the format of each follows from its suffix.
+        stdout_format: what standard output gets; None for nothing.
+        console: standard output's, for when that is a terminal.
+
+    Raises:
+        ConfigError: an output cannot be written; raised before the first finding is asked for
+            whenever opening it shows that.
+    """
+    with ExitStack() as stack:
+        outputs: list[Output] = [FileOutput(p, SUFFIXES[p.suffix.lower()]) for p in files]
+        for output in outputs:
+            stack.callback(output.close)
+        if stdout_format is not None:
+            outputs.append(_stdout(stdout_format, console))
+        for texts in chunks(report, [WRITERS[output.format] for output in outputs]):
+            for output, text in zip(outputs, texts, strict=True):
+                output.write(text)
+        for output in outputs:
+            output.keep()
+
+
+def _stdout(format_: str, console: Console) -> Output:
+    if console.is_terminal:
+        return Output(format_, lambda text: _show(text, console))
+    stream = sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
+
+    def write(text: str) -> None:
+        stream.write(text)
+        stream.flush()
+
+    return Output(format_, write)
+
+
+def _show(text: str, console: Console) -> None:
+    """Print on a terminal: control characters as escapes, verdicts in colour."""
+    for line in text.splitlines():
+        shown = Text(visible(line))
+        word = line.split(" ", 1)[0]
+        if word in STYLES:
+            shown.stylize(STYLES[word], 0, len(word))
+        console.print(shown, soft_wrap=True)

@@ -1,0 +1,82 @@
+"""What a person sees on standard error while a scan runs, and after it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fakescan.records import Finding, Summary, Verdict
+from fakescan.report.table import visible
+from fakescan.scan.walk import walk
+
+ERRORS_SHOWN = 5
+
+
+@contextmanager
+def scan_progress(targets: Sequence[str], console: Console) -> Iterator[Progress]:
+    """A bar for a scan of these targets; a second walk beside it finds out how many there are."""
+    columns = (
+        TextColumn("scanning"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
+        task = progress.add_task("scan", total=None)
+        threading.Thread(target=_count, args=(targets, progress, task), daemon=True).start()
+        yield progress
+
+
+def advance(findings: Iterator[Finding], progress: Progress) -> Iterator[Finding]:
+    """Pass findings on and move the bar."""
+    for finding in findings:
+        progress.advance(progress.task_ids[0])
+        yield finding
+
+
+def remember_errors(findings: Iterator[Finding], errors: list[Finding]) -> Iterator[Finding]:
+    """Pass findings on and keep the first few that have no score."""
+    for finding in findings:
+        if finding.verdict is Verdict.ERROR and len(errors) < ERRORS_SHOWN:
+            errors.append(finding)
+        yield finding
+
+
+def print_summary(summary: Summary, errors: Sequence[Finding], console: Console) -> None:
+    """Counts by verdict, what was skipped and why, the first errors, images per second."""
+    if not summary.images:
+        console.print("warning: no images found")
+    counts = ", ".join(f"{summary.verdicts[v]} {v.value}" for v in Verdict)
+    rate = summary.images / summary.elapsed_s if summary.elapsed_s else 0.0
+    console.print(
+        f"{summary.images} images: {counts} in {summary.elapsed_s:.1f} s ({rate:.1f} images/s)"
+    )
+    if summary.skipped:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.skipped.items()))
+        console.print(f"skipped: {reasons}")
+    for finding in errors:
+        console.print(f"error: {visible(finding.path)}: {visible(finding.error or '')}")
+    if (more := summary.verdicts[Verdict.ERROR] - len(errors)) > 0:
+        console.print(f"error: {more} more")
+    if not summary.is_complete:
+        console.print("interrupted: this report is partial")
+
+
+def _count(targets: Sequence[str], progress: Progress, task: TaskID) -> None:
+    progress.update(task, total=sum(1 for _ in walk(targets, Counter())))

@@ -1,0 +1,134 @@
+"""The public interface: a detector that scores images from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fakescan import weights
+from fakescan.errors import ImageError
+from fakescan.image import Limits, picture_of
+from fakescan.metadata import DetectorMetadata
+from fakescan.records import Band, Finding
+from fakescan.scan.crop import Crop, crop_bytes, crop_file, cut
+from fakescan.scan.judge import Judge
+from fakescan.session import Device, OnnxSession
+
+Item = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file, a PIL image, or an array (H, W, 3) of RGB bytes."""
+
+
+class Detector:
+    """Scores images in this process; safe to share between threads.
+
+        for finding in Detector().score(["photo.jpg", other_image]):
+            print(finding.path, finding.verdict, finding.score)
+
+    A folder is scanned with `fakescan scan`, which decodes in child processes: there, a file that
+    crashes a decoder costs one finding; here it would end your program.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        threshold: float | None = None,
+        device: Device = "auto",
+        offline: bool = False,
+        batch_size: int = 8,
+    ) -> None:
+        """Load a detector.
+
+        Args:
+            model: a name in the registry, or a file that `fakescan export` wrote; None takes the
+                default detector.
+            threshold: score in [0, 1] from which an image is fake, and below which it is real;
+                None takes the detector's own two thresholds.
+            device: `auto` takes the GPU when there is one that works.
+            offline: never fetch a model.
+            batch_size: images held and scored together.
+
+        Raises:
+            WeightsError: the model cannot be found, fetched or used.
+            ConfigError: a setting is out of range, or `cuda` without a GPU.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self._session = OnnxSession(weights.resolve(model, offline=offline), device=device)
+        self._judge = Judge(self.metadata, self.fingerprint, threshold)
+        self._batch_size = batch_size
+
+    @property
+    def metadata(self) -> DetectorMetadata:
+        """What the model file says of itself."""
+        return self._session.metadata
+
+    @property
+    def fingerprint(self) -> str:
+        """The detector's name and the first 12 hex digits of its file's sha256."""
+        return self._session.fingerprint
+
+    @property
+    def band(self) -> Band:
+        """The thresholds in use."""
+        return self._judge.band
+
+    def score(self, items: Iterable[Item]) -> list[Finding]:
+        """A finding per item, in order; an item that cannot be scored has the verdict `error`.
+
+        Args:
+            items: paths, bytes of files, PIL images, or arrays (H, W, 3) of RGB bytes. What is
+                not a path is called `item 0`, `item 1`, ... in its finding.
+
+        Raises:
+            TypeError: an item of another type, or one item instead of several.
+        """
+        if isinstance(items, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+            raise TypeError("score takes several items: write score([item])")
+        numbered = enumerate(items)
+        findings: list[Finding] = []
+        while group := list(islice(numbered, self._batch_size)):
+            findings += self._score_batch(group)
+        return findings
+
+    def _score_batch(self, group: list[tuple[int, Item]]) -> Iterator[Finding]:
+        looks = [(_name(item, i), self._look(item)) for i, item in group]
+        crops = [look.pixels for _, look in looks if isinstance(look, Crop)]
+        logits = iter(self._session.logits(np.stack(crops)).tolist() if crops else [])
+        for name, look in looks:
+            if isinstance(look, Crop):
+                yield self._judge.scored(name, look, next(logits))
+            else:
+                yield self._judge.failed(name, str(look))
+
+    def _look(self, item: Item) -> Crop | ImageError:
+        preprocess = self.metadata.preprocess
+        try:
+            if isinstance(item, bytes):
+                return crop_bytes(item, preprocess, Limits())
+            if isinstance(item, np.ndarray):
+                return cut(picture_of(Image.fromarray(_checked(item))), preprocess)
+            if isinstance(item, Image.Image):
+                return cut(picture_of(item), preprocess)
+            return crop_file(Path(item), preprocess, Limits())
+        except ImageError as e:
+            return e
+
+
+def _name(item: Item, index: int) -> str:
+    if isinstance(item, (str, os.PathLike)):
+        return os.fspath(item)
+    return f"item {index}"
+
+
+def _checked(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    is_right = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+    if not (is_right and pixels.size):
+        raise TypeError(f"an array must be uint8 (H, W, 3) RGB, got {pixels.dtype} {pixels.shape}")
+    return pixels

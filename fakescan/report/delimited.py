@@ -1,0 +1,35 @@
+"""CSV: a row per finding, safe to open in a spreadsheet.
+
+A text cell that a spreadsheet would run as a formula gets an apostrophe in front; so does one that
+begins with apostrophes before such a character, so that taking one away always gives the original.
+Source: OWASP, "CSV Injection".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from fakescan.report.record import COLUMNS, Report, values
+
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+
+
+def csv_chunks(report: Report) -> Iterator[str]:
+    """A header, then a row per finding; lines end as RFC 4180 says, so write them untranslated."""
+    yield _row(COLUMNS)
+    for finding in report.findings:
+        yield _row(values(finding).values())
+
+
+def _row(cells: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow([_safe(cell) for cell in cells])
+    return text.getvalue()
+
+
+def _safe(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell

@@ -1,0 +1,54 @@
+"""What every writer starts from: a report, its columns, and a finding as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fakescan.records import Finding, Summary
+
+REPORT_VERSION = 1
+"""Grows when a reader of an older report could misunderstand a newer one."""
+COLUMNS = (
+    "path",
+    "verdict",
+    "score",
+    "logit",
+    "width",
+    "height",
+    "format",
+    "error",
+    "detector",
+)
+DIGITS = 6
+"""Decimals of score and logit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """One scan's result."""
+
+    findings: Iterable[Finding]
+    """May still be running; read once."""
+    summary: Summary
+    """Whole when the findings have run out."""
+    detector: Mapping[str, Any]
+    """Name, sha256 and thresholds in use."""
+    settings: Mapping[str, Any]
+    """Of the scan."""
+    version: str
+    """Of fakescan."""
+
+
+Writer = Callable[[Report], Iterator[str]]
+"""Gives text before the findings, for each finding, and after the last."""
+
+
+def values(finding: Finding) -> dict[str, Any]:
+    """A finding by column: str, int, float or None."""
+    row = {name: getattr(finding, name) for name in COLUMNS}
+    row["verdict"] = finding.verdict.value
+    for name in ("score", "logit"):
+        row[name] = None if row[name] is None else round(row[name], DIGITS)
+    return row

@@ -1,0 +1,92 @@
+"""One image -> the square that the detector sees, with what a report says of the image."""
+
+from __future__ import annotations
+
+import importlib.util
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakescan.errors import ImageTooLarge, ImageUnreadable, ImageUnsupported
+from fakescan.image import Limits, Picture, Preprocess, open_picture, view
+from fakescan.scan.formats import HEAD_BYTES, sniff
+
+HEIF_HINT = "HEIC needs an extra: pip install fakescan[heif]"
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """What is left of an image once it is decoded."""
+
+    pixels: NDArray[np.uint8]
+    """(S, S, 3) RGB."""
+    width: int
+    """Of the whole image, upright."""
+    height: int
+    """Of the whole image, upright."""
+    format: str | None
+    """What the bytes say; None for pixels that were never a file."""
+
+
+def crop_file(path: Path, preprocess: Preprocess, limits: Limits) -> Crop:
+    """Decode and cut one regular file; anything else (FIFO, device, socket) is never opened.
+
+    Raises:
+        ImageError: with the reason why it cannot be scored.
+    """
+    _refuse_special(path)
+    try:
+        return cut(open_picture(path, limits), preprocess)
+    except ImageUnsupported as e:
+        with path.open("rb") as stream:
+            raise _explained(e, stream.read(HEAD_BYTES)) from e
+
+
+def crop_bytes(data: bytes, preprocess: Preprocess, limits: Limits) -> Crop:
+    """Decode and cut what the bytes of a file hold.
+
+    Raises:
+        ImageError: with the reason why it cannot be scored.
+    """
+    try:
+        return cut(open_picture(data, limits), preprocess)
+    except ImageUnsupported as e:
+        raise _explained(e, data[:HEAD_BYTES]) from e
+
+
+def cut(picture: Picture, preprocess: Preprocess) -> Crop:
+    """Cut the square out of a decoded picture.
+
+    Raises:
+        ImageError: its pixels have no way to RGB, or do not fit into memory.
+    """
+    try:
+        pixels = view(picture.image, preprocess)
+    except (ValueError, OSError) as e:  # Pillow: conversion from ... to RGB not supported
+        raise ImageUnsupported(f"pixels of the kind {picture.image.mode} are not read") from e
+    except MemoryError as e:
+        raise ImageTooLarge("not enough memory to decode it") from e
+    return Crop(pixels, picture.width, picture.height, picture.format or None)
+
+
+def _refuse_special(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except PermissionError as e:
+        raise ImageUnreadable("no permission to read it") from e
+    except (OSError, ValueError) as e:  # ValueError: a null character in the name
+        raise ImageUnreadable("the file is gone") from e
+    if not stat.S_ISREG(mode):
+        raise ImageUnreadable("not a regular file")
+
+
+def _explained(error: ImageUnsupported, head: bytes) -> ImageUnsupported:
+    """The same error, or what to install when the bytes are an image that an extra reads."""
+    return ImageUnsupported(HEIF_HINT) if sniff(head) == "HEIF" and not _has_heif() else error
+
+
+def _has_heif() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None

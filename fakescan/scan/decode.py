@@ -1,0 +1,219 @@
+"""Decode ahead of the model: bounded, in order, in child processes.
+
+A crash, a hang or a bomb in a decoder costs one file: the child dies, the file becomes an error,
+the next file gets a new child.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Generic, TypeVar, cast
+
+import numpy as np
+
+from fakescan.errors import ImageError, ImageUnreadable
+from fakescan.scan.crop import Crop
+from fakescan.scan.worker import Job
+
+Item = TypeVar("Item")
+Pixels = TypeVar("Pixels")
+
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); " + (
+    "from fakescan.scan.worker import main; main()"
+)
+"""`-m` would let modules in the working folder, such as a scanned one, pass for installed ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[Item, Pixels]):
+    """One item and either its pixels or the reason there are none."""
+
+    item: Item
+    pixels: Pixels | None
+    error: ImageError | None = None
+
+
+def decode_ahead(
+    items: Iterable[Item], decode: Callable[[Item], Pixels], *, workers: int, ahead: int
+) -> Generator[Decoded[Item, Pixels], None, None]:
+    """Yield every item, in order, decoded; at most `ahead` are held in memory.
+
+    An `ImageError` from `decode` becomes `Decoded.error`. Any other exception is a bug and
+    propagates.
+    """
+
+    def attempt(item: Item) -> Decoded[Item, Pixels]:
+        try:
+            return Decoded(item, decode(item))
+        except ImageError as e:
+            return Decoded(item, None, e)
+
+    waiting: deque[Future[Decoded[Item, Pixels]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        for item in items:
+            waiting.append(pool.submit(attempt, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # not waiting: whoever owns the children ends them, and the threads with them
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Children:
+    """Decode files in child processes, as many as there are threads that ask at once."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._lock = threading.Lock()
+        self._all: set[Child] = set()
+        self._idle: list[Child] = []
+        self._is_closed = False
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def decode(self, path: str) -> Crop:
+        """Decode one file.
+
+        Raises:
+            ImageError: with the reason why there are no pixels.
+            RuntimeError: a bug in the child, with its traceback.
+        """
+        child = self._borrow()
+        try:
+            return child.decode(path)
+        finally:
+            self._give_back(child)
+
+    def close(self) -> None:
+        """End all children at once, busy ones too; their threads then find nobody there."""
+        with self._lock:
+            self._is_closed = True
+            children, idle = list(self._all), self._idle
+        for child in children:
+            child.kill()
+        for child in idle:
+            child.dispose()
+
+    def _borrow(self) -> Child:
+        with self._lock:
+            while self._idle:
+                if (child := self._idle.pop()).is_alive:
+                    return child
+                self._discard(child)
+            if self._is_closed:
+                raise ImageUnreadable("the scan was stopped")
+            child = Child(self._job)
+            self._all.add(child)
+            return child
+
+    def _give_back(self, child: Child) -> None:
+        with self._lock:
+            if child.is_alive and not self._is_closed:
+                self._idle.append(child)
+            else:
+                self._discard(child)
+
+    def _discard(self, child: Child) -> None:
+        self._all.discard(child)
+        child.dispose()
+
+
+class Child:
+    """One process that decodes one file at a time; see `fakescan.scan.worker`."""
+
+    def __init__(self, job: Job) -> None:
+        self._timeout_s = job.timeout_s
+        self._is_ready = False
+        self._is_late = False
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", START, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where C libraries complain about files
+            start_new_session=True,  # the terminal's Ctrl-C reaches the parent only
+        )
+        self._send(job.to_json())
+
+    @property
+    def is_alive(self) -> bool:
+        """False once it crashed, was late, or was killed."""
+        return not self._is_late and self._process.poll() is None
+
+    def decode(self, path: str) -> Crop:
+        """As `Children.decode`; one call at a time."""
+        self._wait_until_ready()
+        timer = threading.Timer(self._timeout_s, self._end_late)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._send(json.dumps(path).encode() + b"\n")
+            return self._receive()
+        finally:
+            timer.cancel()
+
+    def kill(self) -> None:
+        """End it now; whoever waits for its answer sees the end of the pipe."""
+        self._process.kill()
+
+    def dispose(self) -> None:
+        """End it, collect it, and close its pipes."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # what was not sent any more cannot be flushed
+                cast(IO[bytes], pipe).close()
+
+    def _wait_until_ready(self) -> None:
+        if not self._is_ready:  # starting Python is no part of a file's time
+            if not self._answers.readline():
+                raise RuntimeError(f"a decoder did not start: exit code {self._process.wait()}")
+            self._is_ready = True
+
+    def _end_late(self) -> None:
+        self._is_late = True
+        self._process.kill()
+
+    def _send(self, line: bytes) -> None:
+        stdin = cast(IO[bytes], self._process.stdin)
+        with suppress(BrokenPipeError):  # it died: reading the answer will tell
+            stdin.write(line)
+            stdin.flush()
+
+    def _receive(self) -> Crop:
+        try:
+            header = json.loads(self._answers.readline())
+        except ValueError as e:
+            raise self._lost() from e
+        if "bug" in header:
+            raise RuntimeError(f"a decoder failed:\n{header['bug']}")
+        if "error" in header:
+            raise ImageError(header["error"])
+        px = header["px"]
+        data = self._answers.read(px * px * 3)
+        if len(data) < px * px * 3:
+            raise self._lost()
+        pixels = np.frombuffer(data, np.uint8).reshape(px, px, 3)
+        return Crop(pixels, header["width"], header["height"], header["format"])
+
+    def _lost(self) -> ImageError:
+        if self._is_late:
+            return ImageUnreadable(f"took longer than {self._timeout_s:g} s (--timeout)")
+        return ImageUnreadable("the decoder crashed on it")
+
+    @property
+    def _answers(self) -> IO[bytes]:
+        return cast(IO[bytes], self._process.stdout)

@@ -1,0 +1,55 @@
+"""A crop and its logit -> a finding; a reason why there is none -> a finding too."""
+
+from __future__ import annotations
+
+import math
+
+from fakescan.errors import ConfigError
+from fakescan.metadata import DetectorMetadata
+from fakescan.records import Band, Finding, Verdict
+from fakescan.scan.crop import Crop
+
+
+class Judge:
+    """Turns the logits of one detector into findings."""
+
+    def __init__(
+        self, metadata: DetectorMetadata, fingerprint: str, threshold: float | None
+    ) -> None:
+        """Fix the thresholds.
+
+        Args:
+            metadata: of the detector.
+            fingerprint: goes into every finding.
+            threshold: both thresholds at one value in [0, 1]; None takes the detector's own.
+        """
+        self.band = metadata.band if threshold is None else band_at(threshold)
+        self._calibration = metadata.calibration
+        self._fingerprint = fingerprint
+
+    def scored(self, path: str, crop: Crop, logit: float) -> Finding:
+        """The finding of an image that went through the detector."""
+        is_number = math.isfinite(logit)
+        score = self._calibration.score(logit) if is_number else None
+        return Finding(
+            path=path,
+            verdict=Verdict.ERROR if score is None else self.band.verdict(score),
+            score=score,
+            logit=logit if is_number else None,
+            width=crop.width,
+            height=crop.height,
+            format=crop.format,
+            error=None if is_number else f"the detector gave {logit} for it",
+            detector=self._fingerprint,
+        )
+
+    def failed(self, path: str, reason: str) -> Finding:
+        """The finding of an image that could not be scored."""
+        return Finding(path=path, verdict=Verdict.ERROR, error=reason, detector=self._fingerprint)
+
+
+def band_at(threshold: float) -> Band:
+    """Both thresholds at one score, so that nothing is uncertain."""
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold: must lie between 0 and 1, got {threshold}")
+    return Band(t_fake=threshold, t_real=threshold)

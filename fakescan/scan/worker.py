@@ -1,0 +1,91 @@
+"""The child process that decodes: paths in, crops out, one at a time.
+
+It speaks over its standard input and output, a line of JSON each way, so that nothing which a
+damaged image could do to this process is ever unpickled by the parent:
+
+    in    {"preprocess": ..., "limits": ..., "timeout_s": ...}      once
+    out   {}                                                        once, when it is ready
+    in    "path"
+    out   {"width": ..., "height": ..., "format": ..., "px": S}     and S * S * 3 bytes of RGB
+    or    {"error": "why there are no pixels"}
+    or    {"bug": "traceback"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from PIL import Image
+
+from fakescan.config import from_dict
+from fakescan.errors import ImageError
+from fakescan.image import Limits, Preprocess
+from fakescan.scan.crop import crop_file
+
+GRACE_S = 5.0
+"""The parent's timeout comes first; the child's own is for when there is no parent any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What every image of a scan is decoded with."""
+
+    preprocess: Preprocess
+    limits: Limits = field(default_factory=Limits)
+    timeout_s: float = 60.0
+    """Seconds that one image may take."""
+
+    def to_json(self) -> bytes:
+        """The first line that a worker reads."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def main() -> None:
+    """Serve the parent until it closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    Image.MAX_IMAGE_PIXELS = None  # `Limits` decides, from the header
+    answers = os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 1)  # a C library that prints must not break the protocol
+    serve(sys.stdin.buffer, answers)
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer every request line; the first sets the job."""
+    job = from_dict(Job, json.loads(requests.readline()), "worker")
+    _send(answers, {})
+    for line in requests:
+        _alarm(job.timeout_s + GRACE_S)
+        header, pixels = _answer(Path(json.loads(line)), job)
+        _alarm(0)
+        _send(answers, header, pixels)
+
+
+def _answer(path: Path, job: Job) -> tuple[dict[str, Any], bytes]:
+    try:
+        crop = crop_file(path, job.preprocess, job.limits)
+    except ImageError as e:
+        return {"error": str(e)}, b""
+    except Exception:  # noqa: BLE001  (the parent raises it)
+        return {"bug": traceback.format_exc()}, b""
+    px = len(crop.pixels)
+    header = {"width": crop.width, "height": crop.height, "format": crop.format, "px": px}
+    return header, crop.pixels.tobytes()
+
+
+def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
+    answers.write(json.dumps(header).encode() + b"\n" + pixels)
+    answers.flush()
+
+
+def _alarm(seconds: float) -> None:
+    """Let the system end this process then, even from within a decoder; 0 calls it off."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
