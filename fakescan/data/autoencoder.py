@@ -9,6 +9,7 @@ Shapes: B images, h, w multiples of 8, L latent channels.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -68,6 +69,14 @@ class Autoencoder(nn.Module):
             raise ValueError(f"height and width must be multiples of 8, got {tuple(x.shape)}")
         out: Tensor = self.decoder(self.encoder(x)).clamp(0, 1)
         return out
+
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the sha256 of all tensors, by name."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 def load_autoencoder(folder: Path) -> Autoencoder:

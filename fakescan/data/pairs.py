@@ -12,6 +12,7 @@ import csv
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fakescan.config import dump, load
 from fakescan.data.autoencoder import STRIDE_PX, Autoencoder
 from fakescan.data.samples import Sample
-from fakescan.errors import ConfigError, ImageError
+from fakescan.errors import ConfigError, DatasetError, ImageError
 from fakescan.image import open_picture, to_rgb
 
+SETTINGS_FILE = "pairs.toml"
 COLUMNS = ("path", "label", "split", "source", "generator", "pair", "derived_from")
 
 
@@ -46,6 +49,15 @@ class PairConfig:
             )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairSettings:
+    """What all pairs of a folder share; kept there in `pairs.toml`."""
+
+    autoencoder: str
+    """First 16 hex digits of the sha256 of its tensors."""
+    config: PairConfig
+
+
 @dataclass(frozen=True, slots=True)
 class PairRow:
     """One real that was turned into a pair, or the reason it was not."""
@@ -61,25 +73,31 @@ def make_pairs(
     """Write `0_real/NAME.png` and `1_fake/NAME.png` for every real; what exists is kept.
 
     The manifest is written by `write_manifest` once the rows are known.
+
+    Raises:
+        DatasetError: `out` holds something else, or cannot be written.
     """
-    for folder in ("0_real", "1_fake"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    for sample in reals:
-        name = hashlib.sha256(sample.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        real_path, fake_path = out / "0_real" / f"{name}.png", out / "1_fake" / f"{name}.png"
-        if not (real_path.exists() and fake_path.exists()):
-            try:
-                image = to_rgb(open_picture(sample.path).image)
-            except ImageError as e:
-                yield PairRow(sample, name, str(e))
-                continue
-            if min(image.size) < STRIDE_PX:
-                yield PairRow(sample, name, "smaller than 8 pixels")
-                continue
-            real = crop_for_pair(image, _generator(config.seed, name), config)
-            _save(real, real_path)
-            _save(round_trip(real, autoencoder), fake_path)
-        yield PairRow(sample, name)
+    try:
+        _prepare(out, PairSettings(autoencoder=autoencoder.fingerprint(), config=config))
+        for sample in reals:
+            name = hashlib.sha256(sample.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+            yield PairRow(sample, name, _make_pair(sample, name, autoencoder, out, config))
+    except OSError as e:
+        raise DatasetError(f"{e.filename or out}: cannot be written ({e.strerror})") from e
+
+
+def choose_reals(samples: Iterable[Sample], exclude: tuple[str, ...]) -> list[Sample]:
+    """The reals whose source none of the globs matches.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    reals = [s for s in samples if s.label == 0]
+    chosen = [s for s in reals if not any(fnmatchcase(s.source, glob) for glob in exclude)]
+    if not chosen:
+        reason = "every real image's source is excluded" if reals else "no real images"
+        raise DatasetError(f"pairs: {reason}, so that there is nothing to make pairs from")
+    return chosen
 
 
 def crop_for_pair(
@@ -131,6 +149,40 @@ def write_manifest(rows: Iterable[PairRow], out: Path) -> Path:
                         )
                     )
     return path
+
+
+def _prepare(out: Path, settings: PairSettings) -> None:
+    """Make the folders; refuse to mix pairs of two kinds, or pairs with other images."""
+    kept = out / SETTINGS_FILE
+    if kept.is_file():
+        if load(PairSettings, kept) != settings:
+            raise DatasetError(
+                f"{out}: its pairs were made with other settings ({kept}); choose another folder"
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise DatasetError(f"{out}: holds other files than pairs; choose another folder")
+    for folder in ("0_real", "1_fake"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    kept.write_text(dump(settings), encoding="utf-8")
+
+
+def _make_pair(
+    sample: Sample, name: str, autoencoder: Autoencoder, out: Path, config: PairConfig
+) -> str | None:
+    """Write one pair unless it is there; the reason when its real cannot be used."""
+    real_path, fake_path = out / "0_real" / f"{name}.png", out / "1_fake" / f"{name}.png"
+    if real_path.exists() and fake_path.exists():
+        return None
+    try:
+        image = to_rgb(open_picture(sample.path).image)
+    except ImageError as e:
+        return str(e)
+    if min(image.size) < STRIDE_PX:
+        return f"a side is shorter than {STRIDE_PX} pixels"
+    real = crop_for_pair(image, _generator(config.seed, name), config)
+    _save(real, real_path)
+    _save(round_trip(real, autoencoder), fake_path)
+    return None
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

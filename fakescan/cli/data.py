@@ -1,0 +1,106 @@
+"""`fakescan data`: prepare labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fakescan.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fakescan.data.pairs import PairRow
+
+SHOWN = 20
+"""Images without a pair that are listed one by one."""
+
+app = typer.Typer(help="Prepare labelled images.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Prepare labelled images."""
+
+
+@app.command()
+def pairs(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Labelled images: a folder or a manifest.")
+    ],
+    autoencoder: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Holds encoder.safetensors and decoder.safetensors."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pairs go.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only images of this split. Repeatable.")
+    ] = None,
+    exclude_source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Leave out sources that match. Repeatable."),
+    ] = None,
+    crop_px: Annotated[int, typer.Option(help="Side of the squares, a multiple of 8.")] = 320,
+    seed: Annotated[int, typer.Option(help="Decides rescaling and crop.")] = 0,
+    no_progress: options.NoProgress = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make aligned pairs: each real image and its round trip through an autoencoder.
+
+    DIR gets 0_real, 1_fake and a manifest.csv, and can be trained on beside DATA. Pairs that are
+    there already are kept, so that an interrupted run goes on where it stopped. Images that
+    cannot be read are listed and left out.
+    """
+    from rich.console import Console
+
+    from fakescan.data.autoencoder import load_autoencoder
+    from fakescan.data.pairs import PairConfig, choose_reals, make_pairs, write_manifest
+    from fakescan.data.samples import read_samples
+    from fakescan.errors import ConfigError, DatasetError
+
+    if out.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(f"{out}: lies inside {data}, where pairs would be taken for its images")
+    config = PairConfig(crop_px=crop_px, seed=seed)
+    samples = read_samples(data, split=tuple(split) if split else None)
+    reals = choose_reals(samples, tuple(exclude_source or ()))
+    network = load_autoencoder(autoencoder)
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    rows = []
+    with _progress(console, len(reals), is_shown=not (no_progress or quiet)) as progress:
+        for row in make_pairs(reals, network, out, config):
+            rows.append(row)
+            progress.advance(progress.task_ids[0])
+    failed = [row for row in rows if row.error is not None]
+    _list_failed(failed, console)
+    if len(failed) == len(rows):
+        raise DatasetError(f"{data}: none of {len(rows)} real images could be made into a pair")
+    manifest = write_manifest(rows, out)
+    console.print(
+        f"{len(rows) - len(failed)} pairs, {len(failed)} images left out; {manifest}", markup=False
+    )
+
+
+@contextmanager
+def _progress(console: Console, total: int, *, is_shown: bool) -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        "pairing", *columns, console=console, transient=True, disable=not is_shown
+    ) as progress:
+        progress.add_task("pairs", total=total)
+        yield progress
+
+
+def _list_failed(failed: list[PairRow], console: Console) -> None:
+    from fakescan.report.table import visible
+
+    for row in failed[:SHOWN]:
+        console.print(f"left out: {visible(row.sample.key)}: {row.error}", markup=False)
+    if len(failed) > SHOWN:
+        console.print(f"left out: {len(failed) - SHOWN} more")
