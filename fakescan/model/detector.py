@@ -183,11 +183,16 @@ class DetectorModel(nn.Module):
 
     def tail(self, trunk: Trunk) -> Output:
         """What `trunk` gave -> logits (B,) and routing."""
+        features, routers = self.features(trunk)
+        return Output(self.head(features), routers)
+
+    def features(self, trunk: Trunk) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What `trunk` gave -> what the head reads (B, F), and the routers' logits."""
         routers: list[Tensor] = []
         features = [trunk.levels]
         tokens = trunk.tokens
         if tokens is None:
-            return Output(self.head(trunk.levels), ())
+            return trunk.levels, ()
         for number in range(self.first_adapted, self.depth + 1):
             if number == self.first_adapted and trunk.normed is not None:
                 update = self._update(number, "mlp", trunk.normed, routers)
@@ -198,7 +203,7 @@ class DetectorModel(nn.Module):
                 features.append(level_vector(tokens))
         if self.config.head == "final":
             features.append(self.tower.project(tokens).float())
-        return Output(self.head(torch.cat(features, dim=-1)), tuple(routers))
+        return torch.cat(features, dim=-1), tuple(routers)
 
     def forward(self, pixels: Tensor) -> Output:
         """(B, 3, S, S) normalised -> logits (B,) and routing."""

@@ -1,0 +1,68 @@
+"""Data roots -> training and validation samples with distinct keys."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fakescan.data.groups import Split, hold_out
+from fakescan.data.samples import Sample, read_samples, require_both_classes
+
+
+def read_roots(roots: Sequence[Path], splits: tuple[str, ...]) -> list[Sample]:
+    """Samples of all roots; where two share a key, the later one's root goes before it.
+
+    With several roots, a root whose images have no source is a source.
+    """
+    samples: list[Sample] = []
+    taken: set[str] = set()
+    for number, root in enumerate(roots):
+        name = root.resolve().name
+        for sample in read_samples(root, split=splits or None):
+            key = sample.key
+            if key in taken:
+                key = f"{name}/{key}"
+            if key in taken:
+                key = f"{number}:{key}"
+            taken.add(key)
+            source = sample.source or (name if len(roots) > 1 else "")
+            samples.append(replace(sample, key=key, source=source))
+    require_both_classes(samples, ", ".join(map(str, roots)))
+    return samples
+
+
+def split_samples(
+    samples: Sequence[Sample], fraction: float, seed: int, sources: tuple[str, ...]
+) -> Split:
+    """Hold out whole groups; aligned pairs go where the image they were made from went.
+
+    The groups are chosen by the other images, if these have both labels, so that what is held
+    out can tell how well unseen generators are found.
+    """
+    if not fraction and not sources:
+        return Split(list(samples), [], False, "nothing held out")
+    singles = [s for s in samples if not s.pair]
+    if {s.label for s in singles} != {0, 1}:
+        singles = list(samples)
+    found = hold_out(singles, fraction=fraction or 0.2, seed=seed, sources=sources or None)
+    keys = {s.key for s in singles}
+    held_keys = {s.key for s in found.validation}
+    held_sources = {s.source for s in found.validation} - {s.source for s in found.train}
+    train, validation = list(found.train), list(found.validation)
+    for sample in samples:
+        if sample.key in keys:
+            continue
+        origin = sample.derived_from
+        is_held = origin in held_keys if origin in keys else sample.source in held_sources
+        (validation if is_held else train).append(sample)
+    return Split(train, validation, found.is_optimistic, found.note)
+
+
+def write_unreadable(path: Path, rows: Iterable[tuple[Sample, str]]) -> None:
+    """List the images that could not be read, and why."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        table = csv.writer(stream)
+        table.writerow(("path", "reason"))
+        table.writerows((str(sample.path), reason) for sample, reason in rows)

@@ -1,0 +1,123 @@
+"""Samples -> what a loop needs: trunks at hand, unreadable images out, weighted units."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fakescan import weights
+from fakescan.data.groups import Split
+from fakescan.data.samples import Sample, require_both_classes
+from fakescan.train.parallel import Processes
+from fakescan.train.sampling import Strata, stratify
+from fakescan.train.settings import TrainConfig
+from fakescan.train.start import Start
+from fakescan.train.trunk import TrunkMaker
+from fakescan.train.trunks import CachedTrunks, Draw, PlainTrunks, Trunks
+from fakescan.train.validate import VIEWS, Validator
+from fakescan.train.views import ViewPool
+
+
+class Listener(Protocol):
+    """Hears of a run while it goes on."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """So much of a stage (`trunk`, `train`) is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something to tell the person who started it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything but the model."""
+
+    samples: list[Sample]
+    """Training samples first, unreadable ones included; indices below point here."""
+    in_train: list[int]
+    held_out: list[int]
+    unreadable: dict[int, str]
+    trunks: Trunks
+    strata: Strata
+    validator: Validator | None
+
+    def digest(self) -> str:
+        """sha256 of which images are trained on, in which units."""
+        found = hashlib.sha256()
+        for kind in self.strata.units:
+            found.update(b"\1")
+            for unit in kind:
+                for i in unit.samples:
+                    found.update(self.samples[i].key.encode("utf-8", "surrogateescape") + b"\0")
+        return found.hexdigest()
+
+
+def prepare(
+    begun: Start, split: Split, pool: ViewPool, processes: Processes, listener: Listener
+) -> Prepared:
+    """See to the trunks of all draws, then sort the samples.
+
+    Raises:
+        ConfigError: the cache does not fit or cannot be written.
+        DatasetError: too few images can be read.
+    """
+    config = begun.config
+    samples = [*split.train, *split.validation]
+    trunks = _trunks(begun, samples, pool)
+    unreadable: dict[int, str] = {}
+    if processes.is_first:
+        unreadable = trunks.prepare(
+            _draws(len(split.train), len(samples), config.draws),
+            lambda done, total: listener.progress("trunk", done, total),
+        )
+    unreadable = processes.share(unreadable)
+    trunks.refresh()
+    usable = [i for i in range(len(samples)) if i not in unreadable]
+    in_train = [i for i in usable if i < len(split.train)]
+    held_out = [i for i in usable if i >= len(split.train)]
+    require_both_classes([samples[i] for i in in_train], "training data")
+    return Prepared(
+        samples=samples,
+        in_train=in_train,
+        held_out=held_out,
+        unreadable=unreadable,
+        trunks=trunks,
+        strata=stratify(samples, in_train, config.source_cap, config.pair_weight),
+        validator=_validator(config, trunks, samples, held_out),
+    )
+
+
+def _trunks(begun: Start, samples: Sequence[Sample], pool: ViewPool) -> Trunks:
+    cache = begun.config.cache
+    maker = TrunkMaker(
+        begun.model,
+        begun.preprocess,
+        split=cache.split,
+        rounds=cache.enabled or cache.rounds,
+        precision=begun.config.trunk_precision,
+    )
+    plain = PlainTrunks(maker, pool, samples)
+    if not cache.enabled:
+        return plain
+    folder = cache.folder or weights.cache_folder() / "trunk"
+    return CachedTrunks(plain, folder, cache.max_gb, begun.model.tower.sha256())
+
+
+def _draws(in_train: int, total: int, draws: int) -> list[Draw]:
+    train = [(i, number) for i in range(in_train) for number in range(draws)]
+    return train + [(i, number) for i in range(in_train, total) for number in VIEWS]
+
+
+def _validator(
+    config: TrainConfig, trunks: Trunks, samples: Sequence[Sample], held_out: Sequence[int]
+) -> Validator | None:
+    if not held_out:
+        return None
+    require_both_classes([samples[i] for i in held_out], "validation data")
+    return Validator(
+        trunks, samples, held_out, source_cap=config.source_cap, precision=config.precision
+    )

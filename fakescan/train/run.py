@@ -1,0 +1,233 @@
+"""A whole training run: data -> trunks -> probe -> loop -> calibration -> run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fakescan.errors import ConfigError
+from fakescan.model.checkpoint import save_checkpoint
+from fakescan.records import Band, Calibration
+from fakescan.train import folder as files
+from fakescan.train.calibrate import fit_band, fit_calibration
+from fakescan.train.collect import read_roots, split_samples, write_unreadable
+from fakescan.train.journal import Journal
+from fakescan.train.loop import Loop, Material
+from fakescan.train.parallel import Processes, joined
+from fakescan.train.plot import draw_losses
+from fakescan.train.prepare import Listener, Prepared, prepare
+from fakescan.train.probe import check_memory, fit_head, moments, restandardise, thin
+from fakescan.train.sampling import image_weights
+from fakescan.train.settings import TrainConfig
+from fakescan.train.start import Start, start
+from fakescan.train.state import FILE as STATE
+from fakescan.train.state import Position
+from fakescan.train.validate import Validation, Validator
+from fakescan.train.views import ViewPool, ViewRecipe
+
+
+class Silence:
+    """A listener for nobody."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
+        """Ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    folder: Path
+    steps: int
+    validation: Validation | None
+    """Of the weights that were kept; None without held-out sources."""
+    band: Band
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> Outcome:
+    """Train a detector into a run folder.
+
+    Args:
+        config: `folder.read_run(out)` when resuming.
+        out: the run folder; new or empty, unless resuming.
+        resume: go on with what is there.
+        device: auto, cpu or cuda.
+        listener: is told of progress; only in the first of several processes.
+
+    Raises:
+        ConfigError: settings or paths that cannot be used.
+        DatasetError: data that nothing can be learnt from.
+        WeightsError: the backbone cannot be had.
+    """
+    if not config.data:
+        raise ConfigError("no training data: name folders or manifests of labelled images")
+    with joined(device) as processes:
+        heard = listener if listener is not None and processes.is_first else Silence()
+        samples = read_roots(config.data, config.splits)
+        split = split_samples(samples, config.validation, config.seed, config.validation_sources)
+        heard.note(split.note)
+        begun = start(config, processes.device)
+        if processes.is_first:
+            if not resume:
+                files.create_run(out)
+            files.write_config(out, begun.config)
+        recipe = ViewRecipe(begun.preprocess, config.augmentation, config.draw_seed)
+        with ViewPool(recipe, config.workers) as pool:
+            material = prepare(begun, split, pool, processes, heard)
+            if processes.is_first:
+                _record(out, begun.config, material, heard)
+            loop = _fit(begun, material, out, processes, heard)
+            verdict = _Verdict(Calibration(), Band(), {"note": split.note})
+            if processes.is_first:
+                if material.validator is not None:
+                    verdict = _judge(loop, material, material.validator)
+                    verdict.facts["is_optimistic"] = split.is_optimistic
+                    verdict.facts["note"] = split.note
+                _write(out, begun, verdict)
+        return Outcome(out, loop.position.total_steps, verdict.figures, verdict.band)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What calibration found."""
+
+    calibration: Calibration
+    band: Band
+    facts: dict[str, Any]
+    figures: Validation | None = None
+
+
+class _Recorder:
+    """Writes the journal and the picture, and passes progress on; in the first process only."""
+
+    def __init__(self, out: Path, at: Position, listener: Listener) -> None:
+        self.out, self.listener = out, listener
+        self.journal = Journal(out, done_steps=at.total_steps, done_epochs=at.epoch)
+
+    def step(self, position: Position, steps: int, values: dict[str, Any]) -> None:
+        self.journal.add("step", position.total_steps, values)
+        self.listener.progress("train", position.total_steps, steps)
+
+    def epoch(self, position: Position, values: dict[str, Any]) -> None:
+        self.journal.add("epoch", position.total_steps, values)
+        draw_losses(self.journal.records, self.out / files.PICTURE)
+        found = values["validation"]
+        self.listener.note(
+            f"epoch {values['epoch']}: held-out AUC {found['auc']:.4f}, loss {found['loss']:.4f}"
+            + (", best so far" if values["is_best"] else "")
+        )
+
+    def close(self) -> None:
+        draw_losses(self.journal.records, self.out / files.PICTURE)
+        self.journal.close()
+
+
+class _Deaf:
+    """The other processes' watcher."""
+
+    def step(self, position: Position, steps: int, values: dict[str, Any]) -> None:
+        pass
+
+    def epoch(self, position: Position, values: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _record(out: Path, config: TrainConfig, material: Prepared, listener: Listener) -> None:
+    parts = {
+        "train": [material.samples[i] for i in material.in_train],
+        "validation": [material.samples[i] for i in material.held_out],
+    }
+    bad = material.unreadable
+    files.write_training(out, config, parts, len(bad))
+    write_unreadable(out / files.UNREADABLE, [(material.samples[i], bad[i]) for i in sorted(bad)])
+    if bad:
+        listener.note(f"{len(bad)} unreadable images left out, listed in {files.UNREADABLE}")
+
+
+def _fit(
+    begun: Start, material: Prepared, out: Path, processes: Processes, listener: Listener
+) -> Loop:
+    """Probe, then loop; the kept weights are in the model afterwards."""
+    model, config = begun.model, begun.config
+    labels = [sample.label for sample in material.samples]
+    loop = Loop(
+        model,
+        config,
+        Material(material.strata, labels, material.trunks, material.validator),
+        processes,
+    )
+    loop.position.samples = material.digest()
+    has_state = processes.share((out / STATE).exists())
+    if has_state:
+        loop.resume(out / STATE)
+        listener.note(f"going on after step {loop.position.total_steps}")
+    else:
+        if processes.is_first:
+            _start_head(begun, material)
+        processes.share_tensors(list(model.trained_state().values()))
+        loop.begin()
+    watcher = _Recorder(out, loop.position, listener) if processes.is_first else _Deaf()
+    try:
+        loop.run(out / STATE, watcher)
+    finally:
+        watcher.close()
+    return loop
+
+
+def _start_head(begun: Start, material: Prepared) -> None:
+    """Fit the head on the frozen features; a loaded detector's head only gets their scale."""
+    config, head = begun.config, begun.model.head
+    weights = image_weights(material.samples, material.strata)
+    every = [(i, n) for i in material.in_train if weights[i] for n in range(config.draws)]
+    draws = thin(every, config.probe.max_rows)
+    if not (config.probe.enabled or config.init):
+        return
+    check_memory(len(draws), len(head.weight))
+    features = material.trunks.features(draws)
+    chosen = np.array([i for i, _ in draws])
+    share = weights[chosen] / weights[chosen].sum()
+    if config.init:
+        restandardise(head, moments(features, share))
+        return
+    labels = np.array([s.label for s in material.samples], np.int64)[chosen]
+    fit_head(head, features, labels, share, config.probe.l2)
+
+
+def _judge(loop: Loop, material: Prepared, validator: Validator) -> _Verdict:
+    """Calibrate the kept weights on the held-out views that a scan would cut."""
+    loop.model.eval()
+    figures = validator(loop.model)
+    chosen, logits = validator.centre(loop.model)
+    labels, shares = validator.labels[chosen], validator.weights[chosen]
+    calibration = fit_calibration(logits, labels, shares)
+    scores = np.array([calibration.score(float(x)) for x in logits])
+    facts = {
+        "n_real": int((labels == 0).sum()),
+        "n_fake": int((labels == 1).sum()),
+        "sources": sorted({material.samples[i].source for i in material.held_out}),
+        "auc": figures.auc,
+        "pair_auc": figures.pair_auc,
+        "loss": figures.loss,
+    }
+    return _Verdict(calibration, fit_band(scores, labels, shares), facts, figures)
+
+
+def _write(out: Path, begun: Start, verdict: _Verdict) -> None:
+    files.write_calibration(out, verdict.calibration, verdict.band, verdict.facts)
+    save_checkpoint(out / files.CHECKPOINT, begun.model, begun.backbone, begun.preprocess, {})

@@ -1,0 +1,108 @@
+"""Validation: the current weights on held-out sources, and the figures that are kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fakescan.data.samples import Sample
+from fakescan.evaluate.metrics import weighted_auc
+from fakescan.model.detector import DetectorModel
+from fakescan.train.sampling import source_weights
+from fakescan.train.settings import Precision
+from fakescan.train.trunk import autocast
+from fakescan.train.trunks import Draw, Trunks, chunks
+from fakescan.train.views import CENTRE
+
+BATCH = 32
+VIEWS = (CENTRE, 0)
+"""Draws of every held-out sample: what a scan would cut, and one random view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the held-out sources say of one state of the weights."""
+
+    loss: float
+    """BCE, classes and capped sources weighed alike."""
+    auc: float
+    """Over all images that are not pairs (all, where there are only pairs), sources capped."""
+    balanced_accuracy: float
+    """At logit 0."""
+    pair_auc: float | None
+    """Over the aligned pairs."""
+
+
+class Validator:
+    """Scores the held-out samples."""
+
+    def __init__(
+        self,
+        trunks: Trunks,
+        samples: Sequence[Sample],
+        held_out: Sequence[int],
+        *,
+        source_cap: int,
+        precision: Precision,
+    ) -> None:
+        """Prepare the draws.
+
+        Args:
+            trunks: gives every held-out draw.
+            samples: all.
+            held_out: indices of those to score.
+            source_cap: images that one source counts for at most.
+            precision: of the figures during training; calibration is always fp32.
+        """
+        self.trunks, self.precision = trunks, precision
+        self.draws: list[Draw] = [(i, number) for number in VIEWS for i in held_out]
+        chosen = [samples[i] for i, _ in self.draws]
+        self.labels = np.array([s.label for s in chosen], np.int64)
+        self.is_pair = np.array([bool(s.pair) for s in chosen])
+        self.weights = source_weights(chosen, source_cap)
+        singles = ~self.is_pair
+        if len(set(self.labels[singles])) < 2:
+            singles = np.ones_like(singles)
+        self.is_main = singles
+
+    def __call__(self, model: DetectorModel) -> Validation:
+        """Figures of the model's present weights."""
+        logits = self.logits(model, self.draws, self.precision)
+        losses = np.logaddexp(0, logits) - self.labels * logits
+        return Validation(
+            loss=float((self.weights * losses).sum()),
+            auc=self._auc(logits, self.is_main),
+            balanced_accuracy=_balanced_accuracy(self.labels[self.is_main], logits[self.is_main]),
+            pair_auc=self._auc(logits, self.is_pair) if self.is_pair.any() else None,
+        )
+
+    def centre(self, model: DetectorModel) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Which of the draws are main ones as a scan would cut them, and their logits, fp32."""
+        is_centre = np.array([number == CENTRE for _, number in self.draws]) & self.is_main
+        draws = [draw for draw, chosen in zip(self.draws, is_centre, strict=True) if chosen]
+        return is_centre, self.logits(model, draws, "fp32")
+
+    @torch.no_grad()
+    def logits(
+        self, model: DetectorModel, draws: Sequence[Draw], precision: Precision
+    ) -> NDArray[np.float64]:
+        """(n,), in the order of the draws."""
+        device = next(model.parameters()).device
+        found = []
+        for trunk in self.trunks.stream(chunks(draws, BATCH)):
+            with autocast(device, precision):
+                found.append(model.tail(trunk).logit.double().cpu().numpy())
+        return np.concatenate(found)
+
+    def _auc(self, logits: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float:
+        weights = self.weights[chosen][None]  # (1, n)
+        return float(weighted_auc(self.labels[chosen], logits[chosen], weights)[0])
+
+
+def _balanced_accuracy(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> float:
+    right = (logits >= 0) == (labels == 1)
+    return float((right[labels == 0].mean() + right[labels == 1].mean()) / 2)
