@@ -179,6 +179,8 @@ def _cached(name: str, entry: Entry, offline: bool, progress: Progress | None) -
         path.parent.mkdir(parents=True, exist_ok=True)
         _fetch(entry, path, progress or (lambda _done, _total: None))
     except (OSError, HTTPException) as e:  # URLError is an OSError
+        if isinstance(e, urllib.error.HTTPError):
+            e.close()  # it is the server's answer too
         reason = getattr(e, "reason", None) or e
         raise WeightsError(f"{name}: cannot be fetched from {entry.url} ({reason})") from e
     return path

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny import write_tiny
 

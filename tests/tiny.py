@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from fakescan.image import Preprocess
 from fakescan.metadata import INPUT, KEY, OUTPUT_LOGIT, BackboneInfo, DetectorMetadata
@@ -23,7 +24,7 @@ METADATA = DetectorMetadata(
 
 def write_tiny(path: Path, metadata: str | None = METADATA.to_json(), px: int = PX) -> Path:
     """A detector whose logit is the mean of its normalised pixels: -2 for black, 2 for white."""
-    axes = helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])
+    axes = numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes")
     mean = helper.make_node("ReduceMean", [INPUT, "axes"], [OUTPUT_LOGIT], keepdims=0)
     graph = helper.make_graph(
         [mean],

@@ -10,11 +10,8 @@ from typing import Annotated
 
 import typer
 
-import fakescan
-from fakescan import weights
-from fakescan.errors import FakescanError, WeightsError
-from fakescan.report.table import visible
-from fakescan.session import runtime
+from fakescan.cli.scan import scan
+from fakescan.errors import FakescanError
 
 app = typer.Typer(
     name="fakescan",
@@ -23,19 +20,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+# Command modules load what is heavy inside their functions, so that all may be imported here.
+app.command()(scan)
+
 _is_debugging: ContextVar[bool] = ContextVar("is_debugging", default=False)
 
 
 def _print_version(is_asked: bool) -> None:
     if not is_asked:
         return
+    import fakescan
+    from fakescan import session, weights
+
+    known = weights.registry()
     print(f"fakescan {fakescan.__version__}")
-    try:
-        known = weights.registry()
-        print(f"detector {known.default}, sha256 {known.entries[known.default].sha256}")
-    except WeightsError as e:
-        print(f"detector none: {e}")
-    print(runtime())
+    print(f"detector {known.default}, sha256 {known.entries[known.default].sha256}")
+    print(session.runtime())
     raise typer.Exit
 
 
@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FakescanError as e:
         if _is_debugging.get():
             raise
+        from fakescan.report.table import visible
+
         print(f"fakescan: {visible(str(e))}", file=sys.stderr)
         return e.exit_code
     except SystemExit as e:  # typer's way of saying how it went
@@ -76,9 +78,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run() -> None:
     """What the `fakescan` script calls."""
     sys.exit(main())
-
-
-# The command modules import what is heavy inside their functions, so that all may be loaded here.
-from fakescan.cli.scan import scan  # noqa: E402
-
-app.command()(scan)

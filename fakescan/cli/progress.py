@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
+from fakescan import weights
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report.table import visible
 from fakescan.scan.walk import walk
@@ -41,6 +44,24 @@ def scan_progress(targets: Sequence[str], console: Console) -> Iterator[Progress
         task = progress.add_task("scan", total=None)
         threading.Thread(target=_count, args=(targets, progress, task), daemon=True).start()
         yield progress
+
+
+@contextmanager
+def fetch_progress(console: Console, *, is_shown: bool) -> Iterator[weights.Progress | None]:
+    """A bar for fetching a detector, which appears when there is something to fetch."""
+    if not is_shown:
+        yield None
+        return
+    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task: list[TaskID] = []
+
+        def show(done: int, total: int) -> None:
+            if not task:
+                task.append(progress.add_task("fetch", total=total))
+            progress.update(task[0], completed=done)
+
+        yield show
 
 
 def advance(findings: Iterator[Finding], progress: Progress) -> Iterator[Finding]:

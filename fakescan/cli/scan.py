@@ -1,33 +1,14 @@
-"""`fakescan scan`: files and folders -> reports and an exit code."""
+"""`fakescan scan`: the options. What they start is in `fakescan.cli.scanning`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-import fakescan
-from fakescan import weights
 from fakescan.cli import options
-from fakescan.cli.interrupt import Interrupt
-from fakescan.cli.output import check_outputs, write_report
-from fakescan.cli.progress import advance, print_summary, remember_errors, scan_progress
-from fakescan.records import Finding, Summary, Verdict
-from fakescan.report import Report
-from fakescan.scan.judge import band_at
-from fakescan.scan.pipeline import ScanSettings
-from fakescan.scan.pipeline import scan as scan_targets
-from fakescan.scan.walk import check
-from fakescan.session import OnnxSession, runtime
-
-FAILED_ON, NOTHING_SCORED, INTERRUPTED = 1, 3, 130
-"""Exit codes that are no error's; docs/reference/exit-codes.md lists all."""
 
 
 class Format(StrEnum):
@@ -49,7 +30,7 @@ class FailOn(StrEnum):
 
 def scan(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Images, and folders of images.")
+        list[str], typer.Argument(metavar="PATH", help="Images, and folders of images.")
     ],
     output: Annotated[
         list[Path] | None,
@@ -98,6 +79,9 @@ def scan(
     Exit codes: 0 done; 1 only by --fail-on; 2 usage, or a path that does not exist; 3 a detector
     that cannot be used, or images and none scored; 130 interrupted.
     """
+    from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
+    from fakescan.scan.pipeline import ScanSettings
+
     settings = ScanSettings(
         threshold=threshold,
         batch_size=batch_size,
@@ -105,65 +89,14 @@ def scan(
         timeout_s=timeout,
         max_megapixels=max_megapixels,
     )
-    files = output or []
-    check_outputs(files)
-    check(paths)
-    stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    stdout = Console(highlight=False, markup=False, emoji=False)
-    stdout_format = _stdout_format(format_, bool(files), stdout.is_terminal)
-    with ExitStack() as stack:
-        session = OnnxSession(
-            weights.resolve(model, offline=offline, progress=None), device=device.value
-        )
-        summary, errors = Summary(), list[Finding]()
-        findings = stack.enter_context(closing(scan_targets(paths, session, settings, summary)))
-        interrupt = stack.enter_context(Interrupt())
-        seen = remember_errors(interrupt.until(findings), errors)
-        # One live display per terminal: rows that go to it must pass through the same console.
-        console = stdout if stdout.is_terminal and stdout_format else stderr
-        if console.is_terminal and stderr.is_terminal and not (no_progress or quiet):
-            seen = advance(seen, stack.enter_context(scan_progress(paths, console)))
-        report = _report(seen, summary, session, settings)
-        write_report(report, files, stdout_format, stdout)
-    if not quiet:
-        print_summary(summary, errors, stderr)
-    raise typer.Exit(exit_code(summary, fail_on or []))
-
-
-def exit_code(summary: Summary, fail_on: Sequence[FailOn]) -> int:
-    """The exit code of a scan that ran."""
-    if not summary.is_complete:
-        return INTERRUPTED
-    if summary.images and not summary.scored:
-        return NOTHING_SCORED
-    return FAILED_ON if any(summary.verdicts[Verdict(v)] for v in fail_on) else 0
-
-
-def _stdout_format(chosen: Format | None, has_files: bool, is_terminal: bool) -> str | None:
-    if chosen is not None:
-        return chosen.value
-    if has_files:
-        return None
-    return "table" if is_terminal else "csv"
-
-
-def _report(
-    findings: Iterator[Finding], summary: Summary, session: OnnxSession, settings: ScanSettings
-) -> Report:
-    metadata = session.metadata
-    band = metadata.band if settings.threshold is None else band_at(settings.threshold)
-    detector = {
-        "name": metadata.name,
-        "sha256": session.sha256,
-        "precision": metadata.precision,
-        "t_fake": band.t_fake,
-        "t_real": band.t_real,
-    }
-    used = {**asdict(settings), "device": session.device, "runtime": runtime()}
-    return Report(
-        findings=findings,
-        summary=summary,
-        detector=detector,
-        settings=used,
-        version=fakescan.__version__,
+    wanted = Wanted(
+        files=tuple(output or ()),
+        stdout_format=format_.value if format_ else None,
+        fail_on=frozenset(v.value for v in fail_on or ()),
+        model=model,
+        device=device.value,
+        is_offline=offline,
+        is_quiet=quiet,
+        has_progress=not (no_progress or quiet),
     )
+    raise typer.Exit(run_scan(paths, settings, wanted))

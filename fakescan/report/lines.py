@@ -14,6 +14,7 @@ from fakescan.report.record import Report, values
 
 def jsonl_chunks(report: Report) -> Iterator[str]:
     """A line per finding, keyed by column; nothing before and nothing after."""
+    yield ""  # in step with writers that have a heading
     for finding in report.findings:
         yield json_line(finding) + "\n"
 

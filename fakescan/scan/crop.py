@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
-from fakescan.errors import ImageTooLarge, ImageUnreadable, ImageUnsupported
+from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
 from fakescan.image import Limits, Picture, Preprocess, open_picture, view
 from fakescan.scan.formats import HEAD_BYTES, sniff
 
@@ -41,8 +42,7 @@ def crop_file(path: Path, preprocess: Preprocess, limits: Limits) -> Crop:
     try:
         return cut(open_picture(path, limits), preprocess)
     except ImageUnsupported as e:
-        with path.open("rb") as stream:
-            raise _explained(e, stream.read(HEAD_BYTES)) from e
+        raise _explained(e, _head(path)) from e
 
 
 def crop_bytes(data: bytes, preprocess: Preprocess, limits: Limits) -> Crop:
@@ -83,9 +83,25 @@ def _refuse_special(path: Path) -> None:
         raise ImageUnreadable("not a regular file")
 
 
-def _explained(error: ImageUnsupported, head: bytes) -> ImageUnsupported:
-    """The same error, or what to install when the bytes are an image that an extra reads."""
-    return ImageUnsupported(HEIF_HINT) if sniff(head) == "HEIF" and not _has_heif() else error
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEAD_BYTES)
+    except OSError as e:
+        raise ImageUnreadable("the file changed while it was read") from e
+
+
+def _explained(error: ImageUnsupported, head: bytes) -> ImageError:
+    """The same error, or a better reason when the first bytes give one."""
+    if not head:
+        return ImageUnreadable("the file is empty")
+    name = sniff(head)
+    if name == "HEIF" and not _has_heif():
+        return ImageUnsupported(HEIF_HINT)
+    is_unidentified = isinstance(error.__cause__, UnidentifiedImageError)
+    return (
+        ImageUnreadable(f"damaged: only its start is {name}") if name and is_unidentified else error
+    )
 
 
 def _has_heif() -> bool:

@@ -139,6 +139,7 @@ class Child:
         self._timeout_s = job.timeout_s
         self._is_ready = False
         self._is_late = False
+        self._is_lost = False
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", START, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -151,7 +152,8 @@ class Child:
     @property
     def is_alive(self) -> bool:
         """False once it crashed, was late, or was killed."""
-        return not self._is_late and self._process.poll() is None
+        is_given_up = self._is_late or self._is_lost  # it may not be gone quite yet
+        return not is_given_up and self._process.poll() is None
 
     def decode(self, path: str) -> Crop:
         """As `Children.decode`; one call at a time."""
@@ -210,6 +212,7 @@ class Child:
         return Crop(pixels, header["width"], header["height"], header["format"])
 
     def _lost(self) -> ImageError:
+        self._is_lost = True
         if self._is_late:
             return ImageUnreadable(f"took longer than {self._timeout_s:g} s (--timeout)")
         return ImageUnreadable("the decoder crashed on it")

@@ -1,0 +1,126 @@
+"""One scan from the command line: check, load, scan, report, say how it went."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+import fakescan
+from fakescan import weights
+from fakescan.cli.interrupt import Interrupt
+from fakescan.cli.output import check_outputs, write_report
+from fakescan.cli.progress import (
+    advance,
+    fetch_progress,
+    print_summary,
+    remember_errors,
+    scan_progress,
+)
+from fakescan.records import Finding, Summary, Verdict
+from fakescan.report import Report
+from fakescan.scan.judge import band_at
+from fakescan.scan.pipeline import ScanSettings, scan
+from fakescan.scan.walk import check
+from fakescan.session import Device, OnnxSession, runtime
+
+FAILED_ON, NOTHING_SCORED, INTERRUPTED = 1, 3, 130
+"""Exit codes that are no error's; docs/reference/exit-codes.md lists all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What the options ask for besides the scan's own settings."""
+
+    files: tuple[Path, ...]
+    """Reports to write; the format of each follows from its suffix."""
+    stdout_format: str | None
+    """None: a table on a terminal, CSV elsewhere, nothing when there are files."""
+    fail_on: frozenset[str]
+    """Verdicts that make the exit code 1."""
+    model: str | None
+    """File or name of the detector; None takes the default."""
+    device: Device
+    is_offline: bool
+    is_quiet: bool
+    has_progress: bool
+
+
+def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> int:
+    """Scan, write the reports, print the summary; gives the exit code.
+
+    Raises:
+        FakescanError: a path, an output or the detector cannot be used; nothing was scanned.
+    """
+    check_outputs(wanted.files)
+    check(paths)
+    stdout, stderr = _console(is_stderr=False), _console(is_stderr=True)
+    has_progress = wanted.has_progress and stderr.is_terminal
+    with fetch_progress(stderr, is_shown=has_progress) as progress:
+        model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
+    session = OnnxSession(model, device=wanted.device)
+    summary, errors = Summary(), list[Finding]()
+    with ExitStack() as stack:
+        findings = stack.enter_context(closing(scan(paths, session, settings, summary)))
+        interrupt = stack.enter_context(Interrupt())
+        seen = remember_errors(interrupt.until(findings), errors)
+        stdout_format = _stdout_format(wanted, stdout.is_terminal)
+        if has_progress:
+            # One live display per terminal: rows that go there must pass through the same console.
+            live = stdout if stdout.is_terminal and stdout_format else stderr
+            seen = advance(seen, stack.enter_context(scan_progress(paths, live)))
+        report = _report(seen, summary, session, settings)
+        try:
+            write_report(report, wanted.files, stdout_format, stdout)
+        except BrokenPipeError:  # `| head` has seen enough: an interruption without words
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return INTERRUPTED
+    if not wanted.is_quiet:
+        print_summary(summary, errors, stderr)
+    return exit_code(summary, wanted.fail_on)
+
+
+def exit_code(summary: Summary, fail_on: frozenset[str]) -> int:
+    """The exit code of a scan that ran."""
+    if not summary.is_complete:
+        return INTERRUPTED
+    if summary.images and not summary.scored:
+        return NOTHING_SCORED
+    return FAILED_ON if any(summary.verdicts[Verdict(v)] for v in fail_on) else 0
+
+
+def _console(*, is_stderr: bool) -> Console:
+    return Console(stderr=is_stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _stdout_format(wanted: Wanted, is_terminal: bool) -> str | None:
+    if wanted.stdout_format or wanted.files:
+        return wanted.stdout_format
+    return "table" if is_terminal else "csv"
+
+
+def _report(
+    findings: Iterator[Finding], summary: Summary, session: OnnxSession, settings: ScanSettings
+) -> Report:
+    metadata = session.metadata
+    band = metadata.band if settings.threshold is None else band_at(settings.threshold)
+    detector = {
+        "name": metadata.name,
+        "sha256": session.sha256,
+        "precision": metadata.precision,
+        "t_fake": band.t_fake,
+        "t_real": band.t_real,
+    }
+    used = {**asdict(settings), "device": session.device, "runtime": runtime()}
+    return Report(
+        findings=findings,
+        summary=summary,
+        detector=detector,
+        settings=used,
+        version=fakescan.__version__,
+    )

@@ -1,0 +1,114 @@
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
+from fakescan.image import Limits, Preprocess
+from fakescan.scan.crop import crop_bytes, crop_file
+
+PREPROCESS = Preprocess(image_px=16)
+
+
+def crop(path, **limits):
+    return crop_file(path, PREPROCESS, Limits(**limits))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif", "bmp", "gif"])
+def test_every_format_is_read(tmp_path, suffix):
+    path = tmp_path / f"image.{suffix}"
+    Image.new("RGB", (30, 20), "white").save(path)
+    found = crop(path)
+    assert (found.width, found.height) == (30, 20)
+    assert found.format == {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
+    assert found.pixels.shape == (16, 16, 3)
+    assert found.pixels.min() >= 253
+
+
+def test_a_wrong_suffix_does_not_matter(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "image.jpg", "PNG")
+    assert crop(tmp_path / "image.jpg").format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGBA", (0, 0, 0, 0), 255),  # transparent: white shows
+        ("LA", (0, 0), 255),
+        ("L", 7, 7),
+        ("1", 1, 255),
+        ("I;16", 0x1234, 0x12),
+    ],
+)
+def test_every_kind_of_pixel_becomes_rgb(tmp_path, mode, colour, expected):
+    Image.new(mode, (20, 20), colour).save(tmp_path / "image.png")
+    assert np.unique(crop(tmp_path / "image.png").pixels).tolist() == [expected]
+
+
+def test_cmyk_and_animations_are_read(tmp_path):
+    Image.new("CMYK", (20, 20), (0, 0, 0, 255)).save(tmp_path / "cmyk.jpg")
+    assert crop(tmp_path / "cmyk.jpg").pixels.max() < 10
+    frames = [Image.new("L", (20, 20), 0), Image.new("L", (20, 20), 255)]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    assert crop(tmp_path / "two.gif").pixels.max() == 0  # the first frame
+
+
+def test_exif_orientation_turns_the_size(tmp_path):
+    image = Image.new("RGB", (30, 20))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    found = crop(tmp_path / "turned.jpg")
+    assert (found.width, found.height) == (20, 30)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "kind"),
+    [
+        (b"", "the file is empty", ImageUnreadable),
+        (b"\x89PNG\r\n\x1a\nnothing", "damaged: only its start is PNG", ImageUnreadable),
+        (b"8BPS" + bytes(60), "not an image that fakescan reads", ImageUnsupported),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image that fakescan reads", ImageUnsupported),
+    ],
+)
+def test_what_is_no_image_says_why(tmp_path, data, reason, kind):
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(kind, match=reason):
+        crop(tmp_path / "file")
+    with pytest.raises(kind, match=reason):
+        crop_bytes(data, PREPROCESS, Limits())
+
+
+def test_a_truncated_image_is_damaged(tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (60, 60, 3), np.uint8)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(ImageUnreadable, match="damaged"):
+        crop_bytes(data[: len(data) // 2], PREPROCESS, Limits())
+
+
+def test_heic_without_the_extra_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    monkeypatch.setattr("fakescan.scan.crop._has_heif", lambda: False)
+    with pytest.raises(ImageUnsupported, match=r"pip install fakescan\[heif\]"):
+        crop(tmp_path / "a.heic")
+
+
+def test_too_many_pixels_are_refused_from_the_header(tmp_path):
+    Image.new("1", (3000, 2000)).save(tmp_path / "big.png")
+    with pytest.raises(ImageTooLarge, match="6 megapixels; the limit is 5"):
+        crop(tmp_path / "big.png", max_megapixels=5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs on Windows")
+def test_a_fifo_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageUnreadable, match="not a regular file"):
+        crop(tmp_path / "pipe.png")  # opening it would wait for ever
+
+
+def test_a_file_that_is_gone_says_so(tmp_path):
+    with pytest.raises(ImageError, match="the file is gone"):
+        crop(tmp_path / "gone.png")

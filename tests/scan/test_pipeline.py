@@ -1,0 +1,114 @@
+import math
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fakescan.errors import ConfigError
+from fakescan.records import Summary, Verdict
+from fakescan.scan.crop import Crop
+from fakescan.scan.judge import Judge
+from fakescan.scan.pipeline import ScanSettings, scan
+from fakescan.session import OnnxSession
+from tiny import METADATA
+
+
+@pytest.fixture(scope="module")
+def session(tiny):
+    return OnnxSession(tiny)
+
+
+def run(targets, session, **settings):
+    summary = Summary()
+    findings = list(scan([str(t) for t in targets], session, ScanSettings(**settings), summary))
+    return findings, summary
+
+
+def test_every_image_becomes_a_finding_with_its_own_score(photos, session):
+    findings, summary = run([photos], session, workers=2)
+    assert [(Path(f.path).name, f.verdict) for f in findings] == [
+        ("broken.png", Verdict.ERROR),
+        ("dark.jpg", Verdict.REAL),
+        ("grey.png", Verdict.UNCERTAIN),
+        ("bright.webp", Verdict.FAKE),
+    ]
+    assert findings[3].logit == pytest.approx(2.0, abs=0.02)
+    assert findings[3].score == pytest.approx(1 / (1 + math.exp(-2 * findings[3].logit)))
+    assert {f.detector for f in findings} == {session.fingerprint}
+    assert (summary.images, summary.scored, summary.is_complete) == (4, 3, True)
+    assert summary.skipped == {"not an image": 1}
+    assert summary.elapsed_s > 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_findings_do_not_depend_on_batches(photos, session, batch_size):
+    assert run([photos], session, batch_size=batch_size)[0] == run([photos], session)[0]
+
+
+def test_a_threshold_leaves_nothing_uncertain(photos, session):
+    findings, _ = run([photos / "grey.png"], session, threshold=0.5)
+    assert findings[0].verdict is Verdict.FAKE
+    score = findings[0].score
+    assert run([photos / "grey.png"], session, threshold=score)[0][0].verdict is Verdict.FAKE
+
+
+def test_a_missing_target_stops_a_scan_before_it_starts(photos, session):
+    with pytest.raises(ConfigError, match="gone: no such file or folder"):
+        scan([str(photos), str(photos / "gone")], session, ScanSettings(), Summary())
+
+
+def test_stopping_early_leaves_an_incomplete_summary(photos, session):
+    summary = Summary()
+    findings = scan([str(photos)], session, ScanSettings(), summary)
+    assert len(list(islice(findings, 2))) == 2
+    findings.close()
+    assert (summary.images, summary.is_complete) == (2, False)
+
+
+def test_a_file_that_vanishes_after_the_walk_is_a_row(tmp_path, session):
+    for i in range(9):
+        Image.new("L", (20, 20)).save(tmp_path / f"{i}.png")
+    findings = scan([str(tmp_path)], session, ScanSettings(workers=1), Summary())
+    next(findings)
+    (tmp_path / "8.png").unlink()
+    *_, last = findings
+    assert (last.verdict, last.error) == (Verdict.ERROR, "the file is gone")
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"threshold": 1.5}, "between 0 and 1"),
+        ({"batch_size": 0}, "batch_size: must be positive"),
+        ({"workers": -1}, "workers: must be positive"),
+        ({"timeout_s": 0.0}, "timeout_s: must be positive"),
+        ({"max_megapixels": float("nan")}, "max_megapixels: must be positive"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, reason):
+    with pytest.raises(ConfigError, match=reason):
+        ScanSettings(**settings)
+
+
+def test_a_score_on_the_threshold_is_fake():
+    judge = Judge(METADATA, "tiny", 0.5)
+    assert judge.scored("a", _crop(), 0.0).verdict is Verdict.FAKE
+    assert judge.scored("a", _crop(), -1e-9).verdict is Verdict.REAL
+
+
+def test_between_the_thresholds_is_uncertain():
+    judge = Judge(replace(METADATA), "tiny", None)
+    assert judge.scored("a", _crop(), 0.0).verdict is Verdict.UNCERTAIN
+
+
+@pytest.mark.parametrize("logit", [math.nan, math.inf])
+def test_a_logit_that_is_no_number_is_an_error(logit):
+    finding = Judge(METADATA, "tiny", None).scored("a", _crop(), logit)
+    assert (finding.verdict, finding.score, finding.logit) == (Verdict.ERROR, None, None)
+
+
+def _crop():
+    return Crop(np.zeros((16, 16, 3), np.uint8), 16, 16, "PNG")
