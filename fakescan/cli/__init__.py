@@ -6,12 +6,18 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
-from fakescan.cli.scan import scan
 from fakescan.errors import FakescanError
+
+COMMANDS = ("scan", "train", "export", "evaluate")
+"""A module each, with a function of the same name."""
+GROUPS = ("data",)
+"""A module each, with a typer `app` of several commands."""
 
 app = typer.Typer(
     name="fakescan",
@@ -20,10 +26,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Command modules load what is heavy inside their functions, so that all may be imported here.
-app.command()(scan)
-
 _is_debugging: ContextVar[bool] = ContextVar("is_debugging", default=False)
+
+
+def _register() -> None:
+    """Add every command; their modules load what is heavy inside their functions."""
+    for name in filter(_exists, COMMANDS):
+        app.command(name)(getattr(import_module(f"fakescan.cli.{name}"), name))
+    for name in filter(_exists, GROUPS):
+        app.add_typer(import_module(f"fakescan.cli.{name}").app, name=name)
+
+
+def _exists(name: str) -> bool:
+    return find_spec(f"fakescan.cli.{name}") is not None
 
 
 def _print_version(is_asked: bool) -> None:
@@ -57,6 +72,9 @@ def _common(
     _is_debugging.set(debug)
     if debug:
         logging.basicConfig(level=logging.DEBUG)
+
+
+_register()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

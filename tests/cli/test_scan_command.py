@@ -2,8 +2,6 @@ import csv
 import io
 import json
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -28,11 +26,6 @@ def scan(tiny, capsys):
 
 def rows(text):
     return list(csv.DictReader(io.StringIO(text, newline="")))
-
-
-def start(tiny, *arguments, **options):
-    command = [sys.executable, "-m", "fakescan", "scan", "-j", "1", "--model", tiny, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def test_a_pipe_gets_csv_and_standard_error_the_summary(scan, photos):
@@ -188,118 +181,3 @@ def test_names_reach_reports_whole_and_terminals_escaped(scan, tmp_path):
     with (tmp_path / "r.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         found = {os.fsencode(Path(r["path"]).name) for r in csv.DictReader(file)}
     assert found == {*odd, b"bad\x1b[2J.png"}
-
-
-@posix
-def test_a_terminal_gets_a_table_in_colour_with_a_bar_and_no_raw_escape(tiny, tmp_path):
-    pty = pytest.importorskip("pty")
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("a.png", "b\x1b[31m[red].png"):
-        Image.new("RGB", (20, 20), "white").save(folder / name)
-    primary, secondary = pty.openpty()
-    command = [sys.executable, "-m", "fakescan", "scan", "--model", tiny, folder]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "40"}
-    environment.pop("NO_COLOR", None)
-    process = subprocess.Popen(command, stdout=secondary, stderr=secondary, env=environment)
-    os.close(secondary)
-    text = b""
-    try:
-        while chunk := os.read(primary, 4096):
-            text += chunk
-    except OSError:
-        pass  # the other end closed
-    os.close(primary)
-    assert process.wait() == 0
-    assert rb"b\x1b[31m[red].png" in text
-    assert b"scanning" in text
-    assert b"\x1b[1;31mfake" in text
-    assert b"2 images: 0 real, 0 uncertain, 2 fake" in text
-
-
-@posix
-@pytest.mark.parametrize("name", ["csv", "json", "jsonl"])
-def test_ctrl_c_ends_a_scan_with_a_partial_report_and_code_130(tiny, tmp_path, name):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i in range(3):
-        Image.new("L", (20, 20)).save(folder / f"{i}.png")
-    images = [str(folder), *_many(folder, 3000)]
-    report = tmp_path / f"r.{name}"
-    process = start(tiny, *images, "-o", report, "-f", "jsonl", start_new_session=True)
-    for _ in range(3):
-        process.stdout.readline()
-    os.killpg(process.pid, signal.SIGINT)
-    process.stdout.close()
-    err = process.stderr.read().decode()
-    process.stderr.close()
-    assert process.wait(timeout=20) == 130, err
-    assert "interrupted: this report is partial" in err
-    assert "Traceback" not in err
-    text = report.read_text()
-    if name == "json":
-        document = json.loads(text)
-        assert document["status"] == "partial"
-        assert 3 <= len(document["findings"]) < 3003
-        assert sum(document["counts"].values()) >= len(document["findings"])
-    else:
-        assert text.endswith("\n")
-        assert 3 <= text.count("\n") < 3003
-
-
-@posix
-def test_a_scan_leaves_no_process_behind(tiny, photos):
-    process = start(tiny, photos, start_new_session=True)
-    process.communicate()
-    assert _descendants(process.pid) == []
-
-
-@posix
-def test_a_reader_that_goes_away_ends_a_scan_quietly(tiny, tmp_path):
-    process = start(tiny, *_many(tmp_path, 2000))
-    process.stdout.readline()
-    process.stdout.close()
-    err = process.stderr.read().decode()
-    process.stderr.close()
-    assert process.wait(timeout=20) == 130
-    assert "Traceback" not in err
-    assert "Exception ignored" not in err
-
-
-def test_a_scan_never_imports_torch(tiny, photos):
-    code = (
-        "import sys; from fakescan.cli import main\n"
-        "assert main(['scan', '-q', '-j', '1', '--model', *sys.argv[1:]]) == 0\n"
-        "assert not {'torch', 'open_clip', 'pandas'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code, tiny, photos], check=True, capture_output=True)
-
-
-def test_a_scan_in_a_folder_with_modules_of_the_same_name_is_safe(tiny, photos, monkeypatch):
-    (photos / "PIL.py").write_text("raise SystemExit('taken over')")
-    monkeypatch.chdir(photos)
-    script = Path(sys.executable).with_name("fakescan")
-    done = subprocess.run([script, "scan", ".", "--model", tiny], capture_output=True, check=True)
-    assert b"bright.webp" in done.stdout
-
-
-def _many(folder, count):
-    """Distinct names of one small image."""
-    first = folder / "first.png"
-    Image.new("L", (20, 20)).save(first)
-    for i in range(count):
-        (folder / f"link{i}.png").hardlink_to(first)
-    return [str(folder / f"link{i}.png") for i in range(count)]
-
-
-def _descendants(session):
-    """Processes of the session that the scan led, or whose parent it was."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == session or int(fields[3]) == session:
-            found.append(stat.parent.name)
-    return found

@@ -1,0 +1,54 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+import fakescan
+from fakescan import weights
+from fakescan.cli import main
+
+
+def test_version_names_package_detector_and_runtime(tmp_path, capsys, monkeypatch):
+    (tmp_path / "registry.toml").write_text(
+        f'default = "one"\n[one]\nfile = "a.onnx"\nbytes = 1\nsha256 = "{"ab" * 32}"\n'
+    )
+    monkeypatch.setattr(weights, "_home", lambda: tmp_path)
+    assert main(["--version"]) == 0
+    package, detector, runtime = capsys.readouterr().out.splitlines()
+    assert package == f"fakescan {fakescan.__version__}"
+    assert detector == f"detector one, sha256 {'ab' * 32}"
+    assert runtime.startswith("ONNX Runtime 1.")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from fakescan.cli import main\n"
+        "assert main(['--help']) == 0\n"
+        "heavy = {'torch', 'onnxruntime', 'pandas', 'numpy', 'PIL', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_help_is_quick():
+    def seconds():
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "fakescan", "--help"], check=True, capture_output=True
+        )
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"]])
+def test_an_unknown_command_is_code_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_python_m_fakescan_is_the_same_program():
+    done = subprocess.run([sys.executable, "-m", "fakescan", "nonsense"], capture_output=True)
+    assert done.returncode == 2
