@@ -17,15 +17,12 @@ if TYPE_CHECKING:
 
     from fakescan.data.pairs import PairRow
 
+NEEDED = ("torch", "safetensors")
+"""Packages of the extra `train` that pairs are made with."""
 SHOWN = 20
 """Images without a pair that are listed one by one."""
 
 app = typer.Typer(help="Prepare labelled images.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Prepare labelled images."""
 
 
 @app.command()
@@ -58,11 +55,16 @@ def pairs(
     """
     from rich.console import Console
 
-    from fakescan.data.autoencoder import load_autoencoder
-    from fakescan.data.pairs import PairConfig, choose_reals, make_pairs, write_manifest
     from fakescan.data.samples import read_samples
     from fakescan.errors import ConfigError, DatasetError
 
+    try:
+        from fakescan.data.autoencoder import load_autoencoder
+        from fakescan.data.pairs import PairConfig, choose_reals, make_pairs, write_manifest
+    except ModuleNotFoundError as e:
+        if (e.name or "").partition(".")[0] not in NEEDED:
+            raise
+        raise ConfigError(f"pairs: need the package {e.name}: pip install 'fakescan[train]'") from e
     if out.resolve().is_relative_to(data.resolve()):
         raise ConfigError(f"{out}: lies inside {data}, where pairs would be taken for its images")
     config = PairConfig(crop_px=crop_px, seed=seed)

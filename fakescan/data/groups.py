@@ -235,8 +235,9 @@ def _spread(groups: int) -> int:
 
 def _misfit(shares: Sequence[float], fraction: float) -> float:
     """How far the held-out shares are from the wanted one; holding out all is worst."""
-    whole = sum(share >= 1 for share in shares)
-    return sum(abs(share - fraction) for share in shares) / fraction + WORSE * whole
+    whole = sum(share > 1 - 1e-9 for share in shares)
+    misfit = sum(abs(share - fraction) for share in shares) / fraction
+    return round(misfit, 6) + WORSE * whole  # so that rounding errors do not choose
 
 
 def _weights(samples: Sequence[Sample], groups: dict[str, str]) -> dict[str, list[float]]:

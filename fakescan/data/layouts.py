@@ -131,7 +131,7 @@ def _list(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of sub-folders and of image files."""
     try:
         with os.scandir(folder) as entries:
-            kinds = [(entry.name, entry.is_dir()) for entry in entries]
+            kinds = [(entry.name, _is_folder(entry)) for entry in entries]
     except OSError as e:
         raise DatasetError(f"{folder}: cannot be listed ({e.strerror})") from e
     visible = sorted((name, is_dir) for name, is_dir in kinds if not name.startswith("."))
@@ -140,6 +140,11 @@ def _list(folder: Path) -> tuple[list[str], list[str]]:
         folders = ["images"]  # DiffusionForensics keeps derived images beside the images
     files = [name for name, is_dir in visible if not is_dir and _is_image(name)]
     return folders, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # A link is asked through Path, which takes one that leads nowhere for no folder.
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry).is_dir())
 
 
 def _is_image(name: str) -> bool:

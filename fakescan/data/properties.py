@@ -54,7 +54,10 @@ def properties(path: Path, limits: Limits | None = None) -> NDArray[np.float64]:
 
 
 def jpeg_quality(luminance: list[int]) -> float:
-    """IJG quality, 1 to 100, that the sum of a luminance quantisation table corresponds to."""
+    """IJG quality, 1 to 100, that the sum of a luminance quantisation table corresponds to.
+
+    Tables hold at most 255, so that qualities below 25 read a few points high.
+    """
     scale = 100 * sum(luminance) / IJG_LUMINANCE_SUM
     quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
     return float(np.clip(quality, 1, 100))
