@@ -51,7 +51,7 @@ def run_training(
         raise ConfigError(
             f"training needs the package {e.name}: pip install 'fakescan[train]'"
         ) from e
-    options = {place: value for place, value in given.items() if value is not None}
+    options = {place: _whole(value) for place, value in given.items() if value is not None}
     if resume:
         if options or config:
             name = ".".join(next(iter(options))) if options else "--config"
@@ -61,7 +61,7 @@ def run_training(
         settings = load(TrainConfig, config) if config else TrainConfig()
         settings = override(settings, options)
     if data:
-        settings = override(settings, {("data",): [path.absolute() for path in data]})
+        settings = override(settings, {("data",): [_whole(path) for path in data]})
     console = Console(stderr=True)
     with Screen(console, verbosity) as screen:
         outcome = train(settings, out, resume=resume, device=device, listener=screen)
@@ -87,6 +87,11 @@ def override(settings: Any, options: Mapping[tuple[str, ...], Any]) -> Any:
     if "levels" in values.get("model", {}):
         values["model"].setdefault("head", "levels")
     return from_dict(type(settings), values, "options")
+
+
+def _whole(value: Any) -> Any:
+    """Paths as they can be found from anywhere, since they go into config.toml."""
+    return value.absolute() if isinstance(value, Path) else value
 
 
 class Screen:

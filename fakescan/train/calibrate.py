@@ -45,14 +45,16 @@ def fit_calibration(
     weights = _halved(labels, weights)
     reals, fakes = int((labels == 0).sum()), int((labels == 1).sum())
     targets = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    is_platt = method == "platt"
     spread = float(logits.std()) or 1.0
-    design = np.stack([logits / spread, np.ones_like(logits)], axis=1)  # (n, 2)
-    if method == "temperature":
-        design[:, 1] = 0.0
+    middle = float(weights @ logits) if is_platt else 0.0
+    shifted = (logits - middle) / spread
+    design = np.stack([shifted, np.full_like(shifted, is_platt)], axis=1)  # (n, 2)
     theta = _newton(design, targets, weights)
-    if theta[0] / spread < MIN_SLOPE:
-        theta = np.array([MIN_SLOPE * spread, 0.0])
-    return Calibration(slope=float(theta[0] / spread), intercept=float(theta[1]))
+    slope = float(theta[0]) / spread
+    if slope < MIN_SLOPE:
+        slope, theta = MIN_SLOPE, np.zeros(2)
+    return Calibration(slope=slope, intercept=float(theta[1]) - slope * middle)
 
 
 def fit_band(scores: Floats, labels: NDArray[np.int64], weights: Floats) -> Band:

@@ -123,6 +123,11 @@ class Loop:
                 f"{state_file.parent}: the images are not those that the run began with; "
                 "start a new run"
             )
+        if position.backbone != self.position.backbone:
+            raise ConfigError(
+                f"{state_file.parent}: made with another backbone, {position.backbone[:12]} and "
+                f"not {self.position.backbone[:12]}; start a new run"
+            )
         device = self.processes.device
         placed = {g: {k: v.to(device) for k, v in s.items()} for g, s in groups.items()}
         self.model.load_trained_state(placed["model"], str(state_file))

@@ -173,6 +173,7 @@ def _fit(
         processes,
     )
     loop.position.samples = material.digest()
+    loop.position.backbone = model.tower.sha256()
     has_state = processes.share((out / STATE).exists())
     if has_state:
         loop.resume(out / STATE)

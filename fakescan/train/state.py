@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fakescan.config import from_dict
@@ -29,6 +29,8 @@ class Position:
 
     samples: str = ""
     """sha256 of the units, so that a run goes on with the data it began with."""
+    backbone: str = ""
+    """sha256 of the tower that it began with."""
     epoch: int = 0
     """The current one, from 0."""
     step: int = 0
@@ -55,8 +57,9 @@ def save_state(path: Path, position: Position, groups: dict[str, dict[str, Tenso
         for name, value in values.items()
     }
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file(tensors, partial, metadata={"position": json.dumps(asdict(position))})
-    with partial.open("rb+") as stream:
+    with partial.open("wb") as stream:
+        stream.write(save(tensors, metadata={"position": json.dumps(asdict(position))}))
+        stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
 

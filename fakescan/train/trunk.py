@@ -32,7 +32,8 @@ class Rows(NamedTuple):
     normed: Tensor | None
     """(B, N, D), see `Trunk.normed`."""
     features: Tensor
-    """(B, F) float32: all that the head would read if no expert had been trained."""
+    """(B, F) float32: what the head would read if no expert had been trained; only its frozen
+    first part, where no more was asked for."""
 
 
 class TrunkMaker:
@@ -60,12 +61,17 @@ class TrunkMaker:
         return frozen_width(self.model)
 
     @torch.no_grad()
-    def make(self, crops: NDArray[np.uint8]) -> Rows:
-        """(B, S, S, 3) -> rows on the model's device."""
+    def make(self, crops: NDArray[np.uint8], *, whole: bool = True) -> Rows:
+        """(B, S, S, 3) -> rows on the model's device.
+
+        Args:
+            crops: RGB bytes.
+            whole: go on through the blocks that will be adapted, for all features.
+        """
         pixels = torch.from_numpy(normalise(crops, self.preprocess)).to(self.device)
         if self.device.type != "cpu":
-            return self._make(pixels)
-        parts = [self._make(pixels[i : i + 1]) for i in range(len(pixels))]
+            return self._make(pixels, whole)
+        parts = [self._make(pixels[i : i + 1], whole) for i in range(len(pixels))]
         return Rows(
             _joined([part.tokens for part in parts]),
             _joined([part.normed for part in parts]),
@@ -80,11 +86,13 @@ class TrunkMaker:
             rows.features[:, : self.frozen_levels],
         )
 
-    def _make(self, pixels: Tensor) -> Rows:
+    def _make(self, pixels: Tensor, whole: bool) -> Rows:
         with autocast(self.device, self.precision):
             trunk = self.model.trunk(pixels, split=self.split)
         kept = [None if x is None else x.half() if self.rounds else x.float() for x in trunk[:2]]
         rows = Rows(kept[0], kept[1], trunk.levels.float())
+        if not whole:
+            return rows
         with autocast(self.device, self.precision):
             features = frozen_features(self.model, self.trunk(rows))
         return Rows(kept[0], kept[1], features.float())

@@ -77,15 +77,15 @@ class PlainTrunks:
 
     def stream(self, batches: Iterable[Sequence[Draw]]) -> Iterator[Trunk]:
         """See `Trunks.stream`."""
-        for rows in self._rows(batches):
+        for rows in self._rows(batches, whole=False):
             yield self.maker.trunk(rows)
 
     def features(self, draws: Sequence[Draw]) -> NDArray[np.float32]:
         """See `Trunks.features`."""
-        parts = [rows.features.cpu().numpy() for rows in self._rows(chunks(draws, CHUNK["cpu"]))]
-        return np.concatenate(parts)
+        made = self._rows(chunks(draws, CHUNK[self.maker.device.type]), whole=True)
+        return np.concatenate([rows.features.cpu().numpy() for rows in made])
 
-    def _rows(self, batches: Iterable[Sequence[Draw]]) -> Iterator[Rows]:
+    def _rows(self, batches: Iterable[Sequence[Draw]], *, whole: bool) -> Iterator[Rows]:
         waiting = [list(batch) for batch in batches]
         crops = self._views([draw for batch in waiting for draw in batch])
         for batch in waiting:
@@ -94,7 +94,7 @@ class PlainTrunks:
                 if isinstance(crop, str):
                     raise DatasetError(f"{self.samples[sample].path}: {crop}, since training began")
                 made.append(crop)
-            yield self.maker.make(np.stack(made))
+            yield self.maker.make(np.stack(made), whole=whole)
 
     def _views(self, draws: Sequence[Draw]) -> Iterator[tuple[Draw, NDArray[np.uint8] | str]]:
         jobs = (view_job(self.samples[i], number) for i, number in draws)
@@ -172,7 +172,7 @@ class CachedTrunks:
         self, draws: Sequence[Draw]
     ) -> Iterator[tuple[list[Draw], list[NDArray[np.uint8]], Unreadable]]:
         """Chunks of draws with their crops; the samples that failed apart."""
-        size = CHUNK.get(self.plain.maker.device.type, CHUNK["cpu"])
+        size = CHUNK[self.plain.maker.device.type]
         views = self.plain._views(draws)
         while part := list(islice(views, size)):
             good = [(draw, crop) for draw, crop in part if not isinstance(crop, str)]
