@@ -31,6 +31,9 @@ Device = Literal["auto", "cpu", "cuda"]
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 SESSION_CONFIG = {
+    # Threads that wait by spinning take the cores from the decoders; without, a scan on 2 cores
+    # needs 25 % less processor time and no more wall-clock time.
+    "session.intra_op.allow_spinning": "0",
     "session.disable_quant_qdq": "1",  # the module's docstring says why
     # A model that keeps tensors in a second file would read whatever lies in the working folder.
     "session.model_external_initializers_file_folder_path": os.devnull,
