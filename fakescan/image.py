@@ -46,6 +46,9 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Channel statistics of CLIP's training images: Radford et al., arXiv 2103.00020, code."""
 
+MAX_ASPECT = 16
+"""Longer images lose their ends before they are enlarged; the centre crop is far inside."""
+
 Geometry = Literal["crop", "resize", "pad"]
 
 
@@ -137,10 +140,23 @@ def view(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
     px = preprocess.image_px
     short = min(image.size)
     if preprocess.geometry == "resize" or (preprocess.geometry == "crop" and short < px):
-        image = resize_short(to_rgb(image), px)
+        image = resize_short(to_rgb(_middle(image)), px)
     left, top = (image.width - px) // 2, (image.height - px) // 2
     square = to_rgb(image.crop((left, top, left + px, top + px)))  # Pillow fills outside with 0
     return np.asarray(square, dtype=np.uint8)
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The image; of one longer than `MAX_ASPECT`, as much around its middle as a crop can need.
+
+    Enlarged whole, a strip of 1 by 30,000 pixels would take gigabytes.
+    """
+    longest = MAX_ASPECT * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def resize_short(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from fakescan.errors import ConfigError
-from fakescan.image import resize_short
+from fakescan.image import MAX_ASPECT, resize_short
 
 FILTERS = (
     Image.Resampling.BILINEAR,
@@ -113,6 +113,8 @@ def _draw_paper(
     image: Image.Image, rng: np.random.Generator, config: Augmentation, image_px: int
 ) -> NDArray[np.uint8]:
     short = max(PAPER_SHORT_PX, image_px)
+    if max(image.size) > MAX_ASPECT * min(image.size):  # enlarged whole it might fill the memory
+        image = _random_region(image, rng, MAX_ASPECT * min(image.size))
     image = resize_short(image, short, Image.Resampling.BILINEAR)
     if rng.random() < config.blur_probability:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, PAPER_BLUR_SIGMA_PX))))

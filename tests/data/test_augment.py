@@ -28,7 +28,7 @@ def test_any_size_gives_a_square_and_the_same_one_again(recipe, photo, width, he
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (31, 33)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9000), (9000, 1), (31, 33)])
 def test_the_smallest_and_the_narrowest_images_work(recipe, photo, size):
     for number in range(6):
         view = draw(photo(*size), generator(0, "k", number), Augmentation(recipe=recipe), 32)
