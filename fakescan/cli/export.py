@@ -1,0 +1,106 @@
+"""`fakescan export`: a run folder -> one ONNX file, compared with torch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fakescan.cli import options
+from fakescan.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fakescan.export import ExportReport
+
+
+class Precision(StrEnum):
+    """How weights are kept."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `fakescan train` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
+    precision: Annotated[
+        Precision,
+        typer.Option(help="How weights are kept; int8: the tower's matrices, per output channel."),
+    ] = Precision.FP32,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Folder of images to compare with torch on.",
+            show_default="108 crops in the package",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What reports call the detector.", show_default="the file's name"),
+    ] = None,
+    backbone_weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The backbone's weights, if they have moved."),
+    ] = None,
+    no_progress: options.NoProgress = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a trained detector as one ONNX file that scans need nothing else for.
+
+    The file is compared with torch and not kept when it computes something else (exit code 4).
+    """
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"{out}: its folder does not exist")
+    try:
+        from fakescan.export import export_detector
+        from fakescan.export.run import read_run
+    except ModuleNotFoundError as e:
+        if (e.name or "").startswith("fakescan"):
+            raise
+        raise ConfigError(
+            f"exporting needs the package {e.name}: pip install 'fakescan[train]'"
+        ) from e
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    model, metadata = read_run(
+        run, name=name or out.stem, precision=precision.value, weights=backbone_weights
+    )
+    columns = (TextColumn("comparing with torch"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True, highlight=False)
+    with Progress(
+        *columns, console=console, transient=True, disable=no_progress or quiet
+    ) as progress:
+        bar = progress.add_task("")
+        report = export_detector(
+            model,
+            metadata,
+            out,
+            check=check,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    if not quiet:
+        for line in _summary(report):
+            console.print(line, markup=False, soft_wrap=True)
+
+
+def _summary(report: ExportReport) -> list[str]:
+    from fakescan.report.table import visible
+
+    parity, metadata = report.parity, report.metadata
+    lines = [
+        f"{visible(str(report.path))}: {metadata.precision}, {report.bytes / 1e6:.1f} MB, "
+        f"sha256 {report.sha256[:12]}",
+        f"compared with torch on {parity.images} crops: largest logit difference "
+        f"{parity.max_difference:.2g}, verdicts changed {parity.flips}",
+    ]
+    if metadata.model.get("mole", {}).get("blocks"):
+        lines.append(
+            f"tokens that take the same expert: {parity.agreement:.3%}; "
+            f"near-ties: {parity.near_ties:.3%}"
+        )
+    return lines
