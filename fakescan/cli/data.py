@@ -1,8 +1,8 @@
-"""`fakescan data`: prepare labelled images."""
+"""`fakescan data`: look at labelled images, and make more of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fakescan.data.pairs import PairRow
+    from fakescan.evaluate.audit import Audit
 
 NEEDED = ("torch", "safetensors")
 """Packages of the extra `train` that pairs are made with."""
 SHOWN = 20
-"""Images without a pair that are listed one by one."""
+"""Images left out that are listed one by one."""
 
-app = typer.Typer(help="Prepare labelled images.", no_args_is_help=True)
+app = typer.Typer(help="Look at labelled images, and make more of them.", no_args_is_help=True)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def pairs(
         for row in make_pairs(reals, network, out, config):
             rows.append(row)
             progress.advance(progress.task_ids[0])
-    failed = [row for row in rows if row.error is not None]
+    failed = [(row.sample.key, row.error) for row in rows if row.error is not None]
     _list_failed(failed, console)
     if len(failed) == len(rows):
         raise DatasetError(f"{data}: none of {len(rows)} real images could be made into a pair")
@@ -87,22 +87,72 @@ def pairs(
     )
 
 
+@app.command()
+def audit(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Labelled images: a folder or a manifest.")
+    ],
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only images of this split. Repeatable.")
+    ] = None,
+    per_label: Annotated[
+        int, typer.Option(metavar="N", help="At most N reals and N fakes, chosen by a hash.")
+    ] = 2000,
+    no_progress: options.NoProgress = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Say how well file properties alone (size, format, compression) separate the classes.
+
+    An AUC of 0.5 is chance. The nearer to 1, the more a detector trained on these images can
+    learn from their files instead of their pixels.
+    """
+    from rich.console import Console
+
+    from fakescan.data.samples import read_samples, subsample
+    from fakescan.evaluate.audit import audit as run_audit
+
+    samples = read_samples(data, split=tuple(split) if split else None)
+    chosen = subsample(samples, per_label=per_label, seed=0)
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    with _progress(console, len(chosen), is_shown=not (no_progress or quiet)) as progress:
+        found = run_audit(progress.track(chosen, task_id=progress.task_ids[0]))
+    _print_audit(found)
+    _list_failed(found.unreadable, console)
+
+
 @contextmanager
 def _progress(console: Console, total: int, *, is_shown: bool) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        "pairing", *columns, console=console, transient=True, disable=not is_shown
-    ) as progress:
-        progress.add_task("pairs", total=total)
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
+        progress.add_task("", total=total)
         yield progress
 
 
-def _list_failed(failed: list[PairRow], console: Console) -> None:
+def _print_audit(found: Audit) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, title=f"{found.reals} real and {found.fakes} fake images")
+    table.add_column("property")
+    for name in ("real mean", "fake mean", "AUC"):
+        table.add_column(name, justify="right")
+    for row in found.rows:
+        table.add_row(row.name, f"{row.real_mean:.4g}", f"{row.fake_mean:.4g}", f"{row.auc:.3f}")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    auc = found.together
+    console.print(
+        f"all together: AUC {auc.value:.3f}, 95 % interval {auc.low:.3f} to {auc.high:.3f}"
+    )
+
+
+def _list_failed(failed: Sequence[tuple[str, str]], console: Console) -> None:
     from fakescan.report.table import visible
 
-    for row in failed[:SHOWN]:
-        console.print(f"left out: {visible(row.sample.key)}: {row.error}", markup=False)
+    for key, reason in failed[:SHOWN]:
+        console.print(f"left out: {visible(key)}: {reason}", markup=False)
     if len(failed) > SHOWN:
         console.print(f"left out: {len(failed) - SHOWN} more")
