@@ -25,8 +25,11 @@ from fakescan.model.detector import DetectorModel, ModelConfig
 
 T = TypeVar("T")
 
+KEY = "fakescan"
+"""The one entry of the file's metadata: safetensors writes several in no fixed order, and the
+same training must give the same bytes."""
 FACTS = ("model", "backbone", "preprocess")
-"""Entries of the file's metadata, each a JSON text."""
+"""Among the texts of that entry, each JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ def save_checkpoint(
     state = {k: v.detach().cpu().contiguous() for k, v in model.trained_state().items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(safetensors.torch.save(state, {**texts, **extra}))
+        entry = json.dumps({**texts, **extra}, sort_keys=True)
+        partial.write_bytes(safetensors.torch.save(state, {KEY: entry}))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -82,12 +86,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, framework="pt") as stored:
-            texts: dict[str, str] = stored.metadata() or {}
+            entry = (stored.metadata() or {}).get(KEY, "{}")
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except FileNotFoundError as e:
         raise WeightsError(f"{path}: no such checkpoint") from e
     except (SafetensorError, OSError) as e:
         raise WeightsError(f"{path}: not a safetensors file ({e})") from e
+    texts = _texts(entry, path)
     extra = {name: text for name, text in texts.items() if name not in FACTS}
     return Checkpoint(
         _fact(ModelConfig, texts, "model", path),
@@ -116,15 +121,22 @@ def restore(checkpoint: Checkpoint, backbone: Backbone) -> DetectorModel:
             f"checkpoint: uses {depth} blocks of {known.name}; "
             f"this backbone has {backbone.tower.config.blocks}"
         )
-    found = backbone.tower.cut(depth).sha256()
+    model = DetectorModel(backbone.tower, checkpoint.model)
+    found = model.tower.sha256()
     if found != known.sha256:
         raise WeightsError(
             f"checkpoint: trained on {known.name} {known.pretrained} ({known.sha256[:12]}), not on "
             f"this backbone, {backbone.info.name} {backbone.info.pretrained} ({found[:12]})"
         )
-    model = DetectorModel(backbone.tower, checkpoint.model)
     model.load_trained_state(checkpoint.state, "checkpoint")
     return model.eval()
+
+
+def _texts(entry: str, path: Path) -> dict[str, str]:
+    try:
+        return {str(name): str(text) for name, text in json.loads(entry).items()}
+    except (ValueError, AttributeError) as e:
+        raise WeightsError(f"{path}: not a checkpoint that `fakescan train` wrote") from e
 
 
 def _fact(cls: type[T], texts: Mapping[str, str], name: str, path: Path) -> T:

@@ -123,12 +123,13 @@ class DetectorModel(nn.Module):
         self.config = config.resolved(tower.config.blocks)
         assert self.config.depth is not None
         assert self.config.mole.blocks is not None
-        self.tower = tower.cut(self.config.depth).requires_grad_(False)
+        is_final = self.config.head == "final"
+        cut = tower.cut(self.config.depth, keep_projection=is_final)
+        self.tower = cut.requires_grad_(False)
         width = tower.config.width
         self.experts = nn.ModuleDict(
             {str(k): BlockExperts(width, self.config.mole) for k in self.config.mole.blocks}
         )
-        is_final = self.config.head == "final"
         self.head = Head(
             tower.config.embed_dim if is_final else 2 * width * len(self.config.levels)
         )

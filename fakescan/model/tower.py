@@ -208,13 +208,18 @@ class Tower(nn.Module):
             tokens = block(tokens)
         return self.project(tokens)
 
-    def cut(self, depth: int) -> Tower:
+    def cut(self, depth: int, *, keep_projection: bool = True) -> Tower:
         """The first `depth` blocks as a tower that shares this one's parameters.
+
+        Args:
+            depth: blocks to keep.
+            keep_projection: whether ln_post and proj stay; they go with the last block in any case.
 
         Raises:
             ConfigError: the tower has not that many blocks.
         """
-        if depth == self.config.blocks:
+        is_same_end = keep_projection or not self.config.has_projection
+        if depth == self.config.blocks and is_same_end:
             return self
         if not 1 <= depth <= self.config.blocks:
             raise ConfigError(f"depth {depth}: this backbone has blocks 1 to {self.config.blocks}")

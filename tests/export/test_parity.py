@@ -1,0 +1,186 @@
+"""Parity with torch: part of every export, and what fails it leaves nothing behind."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+import fakescan.export as export
+from fakescan.errors import DatasetError, ExportError, ParityError
+from fakescan.export import export_detector
+from fakescan.export.crops import MAX_CHECKED, fixture_crops, folder_crops
+from fakescan.export.graph import build_graph
+from fakescan.export.parity import Parity, verify
+from fakescan.image import Preprocess
+from fakescan.records import Band, Calibration
+from fakescan.session import OnnxSession
+from towers import PREPROCESS, tiny_metadata, tiny_model
+
+PASSED = Parity(
+    images=100, max_difference=1e-4, flips=0, near_ties=0.01, agreement=0.999, misrouted=0
+)
+
+
+@pytest.fixture
+def corrupted(monkeypatch):
+    """Exports whose graph has one wrong weight, as a bug in the exporter would make them."""
+
+    def build(model, metadata):
+        proto = build_graph(model, metadata)
+        (bias,) = [t for t in proto.graph.initializer if t.name == "head.bias"]
+        bias.raw_data = (onnx.numpy_helper.to_array(bias) + np.float32(1)).tobytes()
+        return proto
+
+    monkeypatch.setattr(export, "build_graph", build)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_an_export_is_one_file_that_a_scan_can_use(tmp_path, precision):
+    model = tiny_model(gate="dense")
+    metadata = tiny_metadata(model, precision)
+    progress = []
+    report = export_detector(
+        model, metadata, tmp_path / "d.onnx", progress=lambda *counts: progress.append(counts)
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["d.onnx"]
+    assert report.bytes == (tmp_path / "d.onnx").stat().st_size
+    assert report.parity.images >= 100
+    assert progress[-1] == (report.parity.images, report.parity.images)
+    session = OnnxSession(tmp_path / "d.onnx", device="cpu")
+    assert session.sha256 == report.sha256
+    assert session.metadata.to_json() == metadata.to_json()
+    crops = fixture_crops(PREPROCESS)[:4]
+    with torch.no_grad():
+        pixels = torch.from_numpy(
+            np.stack([(c / 255 - PREPROCESS.mean) / PREPROCESS.std for c in crops])
+        ).float()
+        expected = model(pixels.permute(0, 3, 1, 2)).logit
+    tolerance = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.3}[precision]
+    np.testing.assert_allclose(session.logits(crops), expected, atol=tolerance)
+
+
+def test_routing_figures_are_reported(tmp_path):
+    parity = export_detector(*_pair(tiny_model(site="both")), out=tmp_path / "d.onnx").parity
+    assert parity.misrouted == 0
+    assert parity.agreement > 0.999
+    assert 0 <= parity.near_ties < 0.1
+
+
+def test_a_corrupted_weight_is_a_parity_error_and_leaves_no_file(tmp_path, corrupted):
+    with pytest.raises(ParityError, match=r"logits differ from torch by up to 1;"):
+        export_detector(*_pair(tiny_model()), out=tmp_path / "d.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_keeps_the_file_that_was_there(tmp_path, corrupted):
+    (tmp_path / "d.onnx").write_text("old")
+    with pytest.raises(ParityError):
+        export_detector(*_pair(tiny_model()), out=tmp_path / "d.onnx")
+    assert (tmp_path / "d.onnx").read_text() == "old"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_changed_verdicts_fail_the_smaller_precisions(tmp_path, corrupted, precision):
+    model = tiny_model()
+    logits = np.sort(_logits(model))
+    middle = float(logits[len(logits) // 2])  # half of the crops lie on either side
+    metadata = tiny_metadata(
+        model,
+        precision,
+        calibration=Calibration(slope=1000.0, intercept=-1000 * (middle + 0.5)),
+        band=Band(),
+    )
+    with pytest.raises(ParityError, match=rf"verdicts change in {precision}"):
+        export_detector(model, metadata, tmp_path / "d.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "changes", "words"),
+    [
+        ("fp32", {"misrouted": 1}, "1 tokens take another expert"),
+        ("fp32", {"max_difference": 1.1e-3}, "up to 0.0011"),
+        ("fp32", {"max_difference": float("nan")}, "not a number"),
+        ("int8", {"max_difference": float("inf")}, "not a number"),
+        ("int8", {"flips": 2}, "2 of 100 verdicts"),
+        ("fp16", {"flips": 2}, "2 of 100 verdicts"),
+    ],
+)
+def test_the_limits(precision, changes, words):
+    metadata = tiny_metadata(tiny_model(), precision)
+    with pytest.raises(ParityError, match=words):
+        verify(replace(PASSED, **changes), metadata)
+
+
+@pytest.mark.parametrize(
+    ("precision", "changes"),
+    [
+        ("fp32", {"max_difference": 1e-3}),
+        ("int8", {"flips": 1, "max_difference": 0.5, "misrouted": 9}),
+    ],
+)
+def test_what_lies_on_the_limits_passes(precision, changes):
+    verify(replace(PASSED, **changes), tiny_metadata(tiny_model(), precision))
+
+
+def test_a_rerouted_near_tie_excuses_its_image_only(tmp_path):
+    """Two router rows that agree to the last digits: the file may choose either."""
+    model = tiny_model(blocks=(2,))
+    router = model.experts["2"]["mlp"].router
+    with torch.no_grad():
+        router[1] = router[0] * (1 + 1e-7)
+    parity = export_detector(*_pair(model), out=tmp_path / "d.onnx").parity
+    assert parity.near_ties > 0.3
+    assert parity.misrouted == 0
+    assert parity.max_difference <= 1e-3
+
+
+def test_check_takes_any_folder_of_images(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "deep" / "er").mkdir(parents=True)
+    Image.effect_noise((40, 30), 60).convert("RGB").save(folder / "deep" / "er" / "a.png")
+    (folder / "b.jpg").write_text("no image")
+    report = export_detector(*_pair(tiny_model()), out=tmp_path / "d.onnx", check=folder)
+    assert report.parity.images == 1
+
+
+def test_check_without_images_is_a_data_error(tmp_path):
+    with pytest.raises(DatasetError, match="no such folder"):
+        export_detector(*_pair(tiny_model()), out=tmp_path / "d.onnx", check=tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="no image"):
+        export_detector(*_pair(tiny_model()), out=tmp_path / "d.onnx", check=tmp_path / "empty")
+
+
+def test_a_big_folder_is_sampled_evenly(tmp_path):
+    for i in range(MAX_CHECKED + 1):
+        Image.new("L", (4, 4), i % 256).save(tmp_path / f"{i:04}.bmp")
+    crops = folder_crops(tmp_path, Preprocess(image_px=4))
+    assert len(crops) == (MAX_CHECKED + 2) // 2
+    assert crops[1].mean() == 2
+
+
+def test_a_place_that_cannot_be_written_is_an_export_error(tmp_path):
+    with pytest.raises(ExportError, match="cannot be written"):
+        export_detector(*_pair(tiny_model()), out=tmp_path / "none" / "d.onnx")
+
+
+def test_fixtures_are_the_same_every_time():
+    first, second = (fixture_crops(Preprocess(image_px=64)) for _ in range(2))
+    assert first.shape == (108, 64, 64, 3)
+    np.testing.assert_array_equal(first, second)
+
+
+def _pair(model):
+    return model, tiny_metadata(model)
+
+
+@torch.no_grad()
+def _logits(model):
+    from fakescan.image import normalise
+
+    pixels = normalise(fixture_crops(PREPROCESS), PREPROCESS)
+    return model(torch.from_numpy(pixels)).logit.numpy()

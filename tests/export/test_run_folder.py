@@ -1,0 +1,135 @@
+"""`fakescan export`: from a run folder to a file, on the command line."""
+
+import json
+
+import pytest
+from safetensors.torch import save_file
+
+from fakescan.cli import main
+from fakescan.config import dump
+from fakescan.errors import ConfigError
+from fakescan.export.graph import build_graph
+from fakescan.export.run import read_run
+from fakescan.model.backbone import BackboneConfig
+from fakescan.model.builtin import load_exported
+from fakescan.model.checkpoint import save_checkpoint
+from fakescan.session import OnnxSession
+from towers import PREPROCESS, tiny_metadata, tiny_model, tiny_pixels, tiny_tower
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A detector file that serves as the builtin backbone."""
+    import onnx
+
+    model = tiny_model(tower=tiny_tower(), blocks=())
+    onnx.save(build_graph(model, tiny_metadata(model)), tmp_path / "source.onnx")
+    return tmp_path / "source.onnx"
+
+
+@pytest.fixture
+def run(tmp_path, source):
+    """What `fakescan train` leaves."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    model = tiny_model()
+    info = tiny_metadata(model).backbone
+    save_checkpoint(folder / "checkpoint.safetensors", model, info, PREPROCESS, {})
+    backbone = dump(BackboneConfig(weights=source)).replace("\n\n", "\n")
+    (folder / "config.toml").write_text(f"epochs = 1\n\n[backbone]\n{backbone}")
+    (folder / "calibration.json").write_text(
+        json.dumps(
+            {
+                "calibration": {"slope": 1.5, "intercept": 0.25},
+                "band": {"t_fake": 0.75, "t_real": 0.25},
+                "validation": {"auc": 0.9},
+            }
+        )
+    )
+    (folder / "training.json").write_text(json.dumps({"seed": 7}))
+    return folder
+
+
+def test_a_run_becomes_a_detector_file(run, tmp_path, capsys):
+    out = tmp_path / "mine.onnx"
+    assert main(["export", str(run), "--out", str(out), "--precision", "int8"]) == 0
+    metadata = OnnxSession(out, device="cpu").metadata
+    assert metadata.name == "mine"
+    assert metadata.precision == "int8"
+    assert metadata.calibration.slope == 1.5
+    assert metadata.band.t_fake == 0.75
+    assert metadata.training["seed"] == 7
+    assert metadata.model["levels"] == [1, 2]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "compared with torch on 108 crops" in captured.err
+    assert "tokens that take the same expert" in captured.err
+
+
+def test_quiet_says_nothing(run, tmp_path, capsys):
+    assert main(["export", str(run), "-o", str(tmp_path / "d.onnx"), "-q", "--name", "x"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert load_exported(tmp_path / "d.onnx")[1].name == "x"
+
+
+def test_the_exported_detector_is_the_trained_one(run, tmp_path):
+    main(["export", str(run), "-o", str(tmp_path / "d.onnx"), "-q"])
+    exported, _ = load_exported(tmp_path / "d.onnx")
+    expected = tiny_model()(tiny_pixels()).logit
+    assert (exported(tiny_pixels()).logit - expected).abs().max() < 1e-4
+
+
+def test_backbone_weights_that_have_moved_can_be_named(run, source, tmp_path):
+    moved = source.rename(tmp_path / "moved.onnx")
+    model, _ = read_run(run, name="d", precision="fp32", weights=moved)
+    assert model.depth == 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("checkpoint.safetensors", "no finished run"),
+        ("calibration.json", "calibration.json: cannot be read"),
+        ("config.toml", "config.toml: cannot be read"),
+    ],
+)
+def test_an_unfinished_run_is_one_clear_line(run, tmp_path, capsys, missing, words):
+    (run / missing).unlink()
+    assert main(["export", str(run), "--out", str(tmp_path / "d.onnx")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_a_run_without_training_facts_can_be_exported(run):
+    (run / "training.json").unlink()
+    _, metadata = read_run(run, name="d", precision="fp32")
+    assert metadata.training == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"band": {}}', '{"calibration": {"slop": 1}}'])
+def test_a_broken_calibration_is_refused(run, text):
+    (run / "calibration.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"calibration\.json"):
+        read_run(run, name="d", precision="fp32")
+
+
+def test_another_backbone_exits_with_3(run, source, tmp_path, capsys):
+    import onnx
+
+    other = tiny_model(tower=tiny_tower(width=16), blocks=())
+    onnx.save(build_graph(other, tiny_metadata(other)), source)
+    assert main(["export", str(run), "--out", str(tmp_path / "d.onnx")]) == 3
+    assert "not on this backbone" in capsys.readouterr().err
+
+
+def test_a_foreign_checkpoint_exits_with_3(run, tmp_path, capsys):
+    import torch
+
+    save_file({"a": torch.zeros(1)}, run / "checkpoint.safetensors")
+    assert main(["export", str(run), "--out", str(tmp_path / "d.onnx")]) == 3
+    assert "not a checkpoint" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_is_computed(run, tmp_path, capsys):
+    assert main(["export", str(run), "--out", str(tmp_path / "no" / "d.onnx")]) == 2
+    assert "its folder does not exist" in capsys.readouterr().err
