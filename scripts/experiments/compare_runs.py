@@ -1,0 +1,203 @@
+"""Compare training runs on the development images; prints Markdown.
+
+    python scripts/experiments/compare_runs.py DATA RUN... --views FOLDER [--sources]
+
+The first run is what the others are compared with: the gain is the difference of the mean AUC
+over sources of fakes on the same resamples of images. What the frozen blocks compute is stored in
+FOLDER, so that runs on the same trunk share it. Thresholds are each run's own, from its
+validation sources.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fakescan.config import from_dict, load
+from fakescan.data.samples import Sample, read_samples
+from fakescan.evaluate.benchmark import Benchmark, Pairing, ScoreTable, evaluate_by_source
+from fakescan.evaluate.intervals import Estimate, bounded, resample
+from fakescan.evaluate.metrics import weighted_auc
+from fakescan.image import Preprocess, normalise, open_picture, view
+from fakescan.model.backbone import Backbone, load_backbone
+from fakescan.model.checkpoint import load_checkpoint, restore
+from fakescan.model.detector import DetectorModel, Trunk, count_parameters
+from fakescan.records import Band, Calibration
+from fakescan.train.settings import TrainConfig
+
+BATCH = 8
+PAIRING = Path(__file__).with_name("pairing.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One trained detector on the development images."""
+
+    folder: Path
+    config: TrainConfig
+    model: DetectorModel
+    calibration: Calibration
+    band: Band
+    table: ScoreTable
+
+    @property
+    def kind(self) -> str:
+        """What was trained besides the head."""
+        return self.model.config.mole.experts if self.model.experts else "probe"
+
+
+def load_run(
+    folder: Path, samples: list[Sample], views: Path, backbones: dict[str, Backbone]
+) -> Run:
+    """Read a run folder and score the samples."""
+    config = load(TrainConfig, folder / "config.toml")
+    name = str(config.backbone)
+    if name not in backbones:
+        backbones[name] = load_backbone(config.backbone)
+    checkpoint = load_checkpoint(folder / "checkpoint.safetensors")
+    model = restore(checkpoint, backbones[name])
+    stored = json.loads((folder / "calibration.json").read_text())
+    logits = score(model, samples, checkpoint.preprocess, views)
+    return Run(
+        folder,
+        config,
+        model,
+        from_dict(Calibration, stored["calibration"], str(folder)),
+        from_dict(Band, stored["band"], str(folder)),
+        ScoreTable(tuple(samples), logits),
+    )
+
+
+@torch.no_grad()
+def score(
+    model: DetectorModel, samples: list[Sample], preprocess: Preprocess, views: Path
+) -> NDArray[np.float64]:
+    """Logits of every sample as a scan would cut it, (n,), float32 arithmetic."""
+    key = f"{model.tower.sha256()} {model.first_adapted} {model.config.levels} {preprocess}"
+    path = views / f"trunk-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
+    if not path.exists():
+        views.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **frozen(model, samples, preprocess))
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    logits = []
+    for start in range(0, len(samples), BATCH):
+        part = {k: torch.from_numpy(v[start : start + BATCH]).float() for k, v in arrays.items()}
+        trunk = Trunk(part.get("tokens"), part.get("normed"), part["levels"])
+        logits.append(model.tail(trunk).logit.double().numpy())
+    return np.concatenate(logits)
+
+
+def frozen(model: DetectorModel, samples: list[Sample], preprocess: Preprocess) -> dict[str, Any]:
+    """What the trunk gives for all samples: arrays by name."""
+    parts: dict[str, list[Any]] = {}
+    for pixels in _pixels(samples, preprocess):
+        trunk = model.trunk(pixels, split=model.can_split)
+        parts.setdefault("levels", []).append(trunk.levels.numpy())
+        if trunk.tokens is not None:
+            parts.setdefault("tokens", []).append(trunk.tokens.half().numpy())
+        if trunk.normed is not None:
+            parts.setdefault("normed", []).append(trunk.normed.half().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _pixels(samples: list[Sample], preprocess: Preprocess) -> Iterator[torch.Tensor]:
+    for start in range(0, len(samples), BATCH):
+        chosen = samples[start : start + BATCH]
+        crops = [view(open_picture(s.path).image, preprocess) for s in chosen]
+        yield torch.from_numpy(normalise(np.stack(crops), preprocess))
+
+
+def mean_aucs(table: ScoreTable, pairing: Pairing) -> NDArray[np.float64]:
+    """Mean AUC over sources of fakes, (1 + resamples,), the data itself first."""
+    sources = np.array([s.source for s in table.samples])
+    labels = np.array([s.label for s in table.samples])
+    strata = np.unique([f"{s.label} {s.source}" for s in table.samples], return_inverse=True)[1]
+    weights = np.vstack([np.ones((1, len(labels))), resample(strata)])
+    found = []
+    for source in sorted(set(sources[labels == 1])):
+        globs = pairing.reals_of(source)
+        is_real = (labels == 0) & [any(fnmatchcase(s, g) for g in globs) for s in sources]
+        places = np.nonzero(is_real | ((sources == source) & (labels == 1)))[0]
+        found.append(weighted_auc(labels[places], table.logits[places], weights[:, places]))
+    mean: NDArray[np.float64] = np.mean(found, axis=0)
+    return mean
+
+
+def percent(estimate: Estimate) -> str:
+    """Such as 91.9 [90.5, 93.6]."""
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def row(run: Run, first: Run, pairing: Pairing) -> str:
+    """One line of the summary."""
+    found = evaluate_by_source(run.table, pairing, calibration=run.calibration, band=run.band)
+    own, base = mean_aucs(run.table, pairing), mean_aucs(first.table, pairing)
+    gain = "" if run is first else percent(bounded(own[0] - base[0], own[1:] - base[1:]))
+    validation = json.loads((run.folder / "calibration.json").read_text())["validation"]
+    return (
+        f"| {run.kind} | {run.config.seed} | {count_parameters(run.model)[0]:,} | "
+        f"{100 * validation['auc']:.1f} | {percent(found.mean.auc)} | {gain} | "
+        f"{percent(found.mean.ap)} | {100 * photos_called_fake(found):.1f} | "
+        f"{100 * found.mean.fake_acc.value:.0f} |"
+    )
+
+
+def photos_called_fake(found: Benchmark) -> float:
+    """Share of all real images that are called fake."""
+    images = sum(r.reals for r in found.reals)
+    return sum(r.called_fake.value * r.reals for r in found.reals) / images
+
+
+def print_sources(run: Run, pairing: Pairing) -> None:
+    """Every source of fakes and of reals, for one run."""
+    found = evaluate_by_source(run.table, pairing, calibration=run.calibration, band=run.band)
+    print(f"\n{run.folder.name}\n")
+    print(
+        "| fakes | n | reals | AUC | AP at 1:1 | accuracy | found |\n|---|---|---|---|---|---|---|"
+    )
+    for r in found.rows:
+        f = r.figures
+        print(
+            f"| {r.source} | {r.fakes} | {r.reals} | {percent(f.auc)} | {percent(f.ap)} | "
+            f"{percent(f.acc)} | {100 * f.fake_acc.value:.0f} |"
+        )
+    print("\n| reals | n | called fake |\n|---|---|---|")
+    for real in found.reals:
+        print(f"| {real.source} | {real.reals} | {percent(real.called_fake)} |")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--views", type=Path, required=True)
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--sources", action="store_true")
+    args = parser.parse_args()
+    samples = read_samples(args.data, split=(args.split,))
+    pairing = load(Pairing, PAIRING)
+    backbones: dict[str, Backbone] = {}
+    runs = [load_run(folder, samples, args.views, backbones) for folder in args.runs]
+    print("| trained | seed | parameters | validation AUC | dev AUC | gain | AP at 1:1 |", end="")
+    print(" reals called fake, % | fakes found, % |\n|---|---|---|---|---|---|---|---|---|")
+    for run in runs:
+        print(row(run, runs[0], pairing), flush=True)
+    if args.sources:
+        for run in runs:
+            print_sources(run, pairing)
+
+
+if __name__ == "__main__":
+    main()
