@@ -111,7 +111,6 @@ class Screen:
         )
 
     def __enter__(self) -> Screen:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,6 +118,8 @@ class Screen:
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Move a stage's bar."""
+        if not self._tasks:
+            self._bar.start()  # not before: a bar without tasks leaves an empty line
         if stage not in self._tasks:
             self._tasks[stage] = self._bar.add_task(STAGES[stage], total=total)
         self._bar.update(self._tasks[stage], completed=done, total=total)
