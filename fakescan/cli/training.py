@@ -114,7 +114,8 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._tasks:
+            self._bar.stop()
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Move a stage's bar."""
