@@ -215,7 +215,7 @@ class Loop:
                 found = self.material.validate(self.model)
         found = self.processes.share(found)
         assert found is not None
-        figure = (found.auc if self.config.monitor == "auc" else 0.0, -found.loss)
+        figure = found.figure(self.config.monitor)
         is_best = at.best is None or figure > at.best
         if is_best:
             at.best, at.best_epoch = figure, at.epoch

@@ -13,6 +13,7 @@ from fakescan.model.backbone import BackboneConfig
 from fakescan.model.detector import ModelConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Monitor = Literal["mean", "auc", "loss"]
 
 DEFAULT_LEVELS = (4, 6, 8)
 """Read where no model is configured: of all sets tried, the best on unseen generators."""
@@ -101,8 +102,10 @@ class TrainConfig:
     """Share of each class held out, by whole sources; 0: none, then nothing is calibrated."""
     validation_sources: tuple[str, ...] = ()
     """Sources to hold out instead of choosing by share."""
-    monitor: Literal["auc", "loss"] = "auc"
-    """Validation figure that decides which weights are kept and when to stop."""
+    monitor: Monitor = "mean"
+    """Validation figure that decides which weights are kept and when to stop: `auc` of the
+    images, `mean` of that and the aligned pairs' AUC, or the `loss`. Images alone reward
+    learning the training fakes' style; pairs do not."""
     patience: int = 2
     """Epochs without a better figure before training stops; 0: never stop early."""
     source_cap: int = 60
