@@ -128,4 +128,4 @@ class Screen:
     def note(self, text: str) -> None:
         """Print a line."""
         if self.verbosity != "quiet":
-            self.console.print(visible(text), highlight=False, markup=False)
+            self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)

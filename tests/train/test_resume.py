@@ -11,7 +11,7 @@ import pytest
 
 from fakescan.config import dump
 from fakescan.errors import ConfigError
-from fakescan.train.folder import read_run
+from fakescan.train.folder import read_run, write_config
 from fakescan.train.journal import read_journal
 from fakescan.train.run import train
 
@@ -89,6 +89,15 @@ def test_resuming_a_finished_run_changes_nothing(config, tmp_path):
     before = {name: (out / name).read_bytes() for name in SAME}
     train(read_run(out), out, resume=True)
     assert before == {name: (out / name).read_bytes() for name in SAME}
+
+
+def test_a_run_that_was_killed_before_its_first_step_begins_anew(shared_config, finished, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    write_config(out, read_run(finished))
+    train(read_run(out), out, resume=True)
+    for name in SAME:
+        assert (out / name).read_bytes() == (finished / name).read_bytes(), name
 
 
 def test_resuming_with_other_images_is_refused(shared_config, data, pairs, tmp_path):
