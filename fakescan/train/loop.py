@@ -96,7 +96,8 @@ class Loop:
         """Start from the model's present weights."""
         if self.config.averaging:
             self.average = {k: v.detach().clone() for k, v in self.model.trained_state().items()}
-        self.position.is_done = not self.model.experts and self.config.probe.enabled
+        is_probe = not self.model.experts and self.config.probe.enabled
+        self.position.is_done = is_probe or self.config.epochs == 0
 
     def run(self, state_file: Path, watcher: Watcher) -> None:
         """Train from the present position to the end; the kept weights are in the model then."""

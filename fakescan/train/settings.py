@@ -79,7 +79,7 @@ class TrainConfig:
     draws: int = 2
     """Random views of each image; epoch e uses draw e modulo this."""
     epochs: int = 4
-    """Each sees as many images as there are, weighted by source and class."""
+    """Each sees as many images as there are, weighted by source and class; 0: the probe alone."""
     batch_size: int = 26
     """Units of one optimiser step over all processes: an image, or an aligned pair."""
     accumulate: int = 1
@@ -120,10 +120,17 @@ class TrainConfig:
     cache: CacheConfig = field(default_factory=CacheConfig)
 
     def __post_init__(self) -> None:
-        for name in ("draws", "epochs", "batch_size", "accumulate", "source_cap", "save_every"):
+        for name in ("draws", "batch_size", "accumulate", "source_cap", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "head_lr_factor", "weight_decay", "pair_weight", "patience"):
+        for name in (
+            "epochs",
+            "lr",
+            "head_lr_factor",
+            "weight_decay",
+            "pair_weight",
+            "patience",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("warmup", "averaging", "validation"):

@@ -62,6 +62,13 @@ def test_the_checkpoint_restores_the_kept_weights_and_the_frozen_ones_never_move
     assert any(p.abs().sum() > 0 for n, p in model.named_parameters() if "lora_B" in n)
 
 
+def test_no_epochs_leave_the_probe_with_experts_that_add_nothing(config, tmp_path):
+    train(replace(config, epochs=0), tmp_path / "run")
+    state = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").state
+    assert state["head.weight"].abs().sum() > 0
+    assert all(not value.any() for name, value in state.items() if "lora_B" in name)
+
+
 @pytest.mark.parametrize("split", [True, False])
 def test_with_and_without_cache_the_loss_is_bit_equal(config, data, pairs, tmp_path, split):
     config = replace(config, data=(data, pairs), cache=replace(config.cache, split=split))
