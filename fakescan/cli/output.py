@@ -115,9 +115,10 @@ def write_report(
             whenever opening it shows that.
     """
     with ExitStack() as stack:
-        outputs: list[Output] = [FileOutput(p, format_of(p)) for p in files]
-        for output in outputs:
-            stack.callback(output.close)
+        outputs: list[Output] = []
+        for path in files:
+            outputs.append(FileOutput(path, format_of(path)))
+            stack.callback(outputs[-1].close)
         if stdout_format is not None:
             outputs.append(_stdout(stdout_format, console))
         for texts in chunks(report, [FORMATS[output.format].writer for output in outputs]):

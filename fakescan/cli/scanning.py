@@ -82,7 +82,7 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
             seen = advance(seen, stack.enter_context(scan_progress(paths, live)))
         if wanted.is_only_flagged:
             seen = (finding for finding in seen if finding.verdict is not Verdict.REAL)
-        report = _report(seen, summary, session, settings)
+        report = _report(seen, summary, session, settings, wanted)
         try:
             write_report(report, wanted.files, stdout_format, stdout)
         except BrokenPipeError:  # `| head` has seen enough: an interruption without words
@@ -132,7 +132,11 @@ def _stdout_format(wanted: Wanted, is_terminal: bool) -> str | None:
 
 
 def _report(
-    findings: Iterator[Finding], summary: Summary, session: OnnxSession, settings: ScanSettings
+    findings: Iterator[Finding],
+    summary: Summary,
+    session: OnnxSession,
+    settings: ScanSettings,
+    wanted: Wanted,
 ) -> Report:
     metadata = session.metadata
     band = metadata.band if settings.threshold is None else band_at(settings.threshold)
@@ -143,7 +147,12 @@ def _report(
         "t_fake": band.t_fake,
         "t_real": band.t_real,
     }
-    used = {**asdict(settings), "device": session.device, "runtime": runtime()}
+    used = {
+        **asdict(settings),
+        "only_flagged": wanted.is_only_flagged,
+        "device": session.device,
+        "runtime": runtime(),
+    }
     return Report(
         findings=findings,
         summary=summary,

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fakescan.records import Finding, Summary
+from fakescan.records import Finding, Verdict
 from fakescan.report.lines import json_row, json_text
 from fakescan.report.record import Report
 from fakescan.report.table import visible
@@ -31,11 +31,11 @@ def html_chunks(report: Report) -> Iterator[str]:
     }
     head, end = _template().split(FINDINGS)
     yield head.replace("@scan@", _block(scan))
-    rows = 0
+    before = "\n"
     for finding in report.findings:
-        yield (",\n" if rows else "\n") + _block(_row(finding))
-        rows += 1
-    yield "\n" + end.replace("@summary@", _block(_counts(report.summary, rows)))
+        yield before + _block(_row(finding))
+        before = ",\n"
+    yield "\n" + end.replace("@summary@", _block(_counts(report)))
 
 
 def _row(finding: Finding) -> dict[str, Any]:
@@ -48,10 +48,12 @@ def _row(finding: Finding) -> dict[str, Any]:
     return row
 
 
-def _counts(summary: Summary, rows: int) -> dict[str, Any]:
+def _counts(report: Report) -> dict[str, Any]:
+    summary = report.summary
+    has_reals = not report.settings.get("only_flagged")
     return {
         "is_complete": summary.is_complete,
-        "left_out": summary.images - rows,
+        "left_out": 0 if has_reals else summary.verdicts[Verdict.REAL],
         "skipped": dict(sorted(summary.skipped.items())),
         "elapsed_s": round(summary.elapsed_s, 3),
     }

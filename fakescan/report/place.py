@@ -22,11 +22,13 @@ def inside(path: str, root: str) -> str | None:
     return below.replace(os.sep, "/")
 
 
-def uri(path: str, root: str) -> str:
-    """A relative reference to a file below the root, else a `file:` URI; any byte is encoded."""
-    below = inside(path, root)
-    if below is not None:
-        return quote(os.fsencode(below))
+def relative_uri(below: str) -> str:
+    """A relative reference to what `inside` gave; any byte is encoded."""
+    return quote(os.fsencode(below))
+
+
+def file_uri(path: str, root: str) -> str:
+    """A `file:` URI of any file; any byte is encoded."""
     absolute = _absolute(path, root).replace(os.sep, "/")
     return "file://" + quote(os.fsencode("/" + absolute.lstrip("/")))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from fakescan.records import Finding, Verdict
 from fakescan.report.lines import json_text
-from fakescan.report.place import inside, uri
+from fakescan.report.place import file_uri, inside, relative_uri
 from fakescan.report.record import DIGITS, Report, is_flagged
 from fakescan.report.sentence import TITLES, sentence
 from fakescan.report.spool import Spool
@@ -109,9 +109,11 @@ def _result(finding: Finding, report: Report) -> dict[str, Any]:
 
 
 def _location(finding: Finding, report: Report) -> dict[str, Any]:
-    place = {"uri": uri(finding.path, report.root)}
-    if inside(finding.path, report.root) is not None:
-        place["uriBaseId"] = ROOT
+    below = inside(finding.path, report.root)
+    if below is None:
+        place = {"uri": file_uri(finding.path, report.root)}
+    else:
+        place = {"uri": relative_uri(below), "uriBaseId": ROOT}
     return {"physicalLocation": {"artifactLocation": place, "region": {"startLine": 1}}}
 
 

@@ -111,7 +111,7 @@ const CELLS = {
   format: (f) => make("td", "plain", f.format ?? ""),
 };
 
-function words(value) {
+function plain(value) {
   if (value === null || value === undefined) return "";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
@@ -131,7 +131,7 @@ function row(f) {
   }
   for (const key of columns) {
     const cell = CELLS[key];
-    line.append(cell ? cell(f) : make("td", "text", words(f[key])));
+    line.append(cell ? cell(f) : make("td", "text", plain(f[key])));
   }
   return line;
 }
@@ -207,7 +207,7 @@ function showCounts() {
   $("headline").textContent = images
     ? `${count(counts.fake)} of ${count(images)} images ${verb} AI-generated`
     : "No images";
-  document.title = `${$("headline").textContent} – fakescan`;
+  document.title = `fakescan: ${$("headline").textContent}`;
 }
 
 function showFacts() {
