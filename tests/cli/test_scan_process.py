@@ -59,7 +59,7 @@ def test_colours_can_be_switched_off(tiny, photos, options, variables):
 
 
 @posix
-@pytest.mark.parametrize("name", ["csv", "json", "jsonl"])
+@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "html", "sarif"])
 def test_ctrl_c_ends_a_scan_with_a_partial_report_and_code_130(tiny, tmp_path, name):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -83,6 +83,12 @@ def test_ctrl_c_ends_a_scan_with_a_partial_report_and_code_130(tiny, tmp_path, n
         assert document["status"] == "partial"
         assert 3 <= len(document["findings"]) < 3003
         assert sum(document["counts"].values()) >= len(document["findings"])
+    elif name == "html":
+        assert '"is_complete": false' in text
+        assert text.endswith("</html>\n")
+    elif name == "sarif":
+        (run,) = json.loads(text)["runs"]
+        assert run["invocations"][0]["executionSuccessful"] is False
     else:
         assert text.endswith("\n")
         assert 3 <= text.count("\n") < 3003

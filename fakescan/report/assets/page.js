@@ -99,7 +99,7 @@ const CELLS = {
   score(f) {
     const cell = make("td");
     if (f.score === null) return cell;
-    const box = make("div", `score ${f.now}`);
+    const box = make("div", `gauge ${f.now}`);
     const bar = drawing("svg", { viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": true });
     bar.append(drawing("rect", { width: 100 * f.score, height: 6 }));
     box.append(bar, digits(f.score));
