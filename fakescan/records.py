@@ -96,6 +96,10 @@ class Finding:
     """Why there is no score, in one line."""
     detector: str = ""
     """Name and first 12 hex digits of the sha256 of the detector."""
+    sha256: str | None = None
+    """Of the file's content, in hex; only when the scan was asked for it."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """A small WebP of the image; only when the scan was asked for it."""
 
 
 @dataclass(slots=True)

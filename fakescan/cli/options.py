@@ -38,4 +38,8 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never fetch a detector
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error.")
 ]
+NoColor = Annotated[
+    bool,
+    typer.Option("--no-color", help="No colours; the variable NO_COLOR does the same."),
+]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]

@@ -205,11 +205,22 @@ class Child:
         if "error" in header:
             raise ImageError(header["error"])
         px = header["px"]
-        data = self._answers.read(px * px * 3)
-        if len(data) < px * px * 3:
+        pixels = np.frombuffer(self._read(px * px * 3), np.uint8).reshape(px, px, 3)
+        thumbnail = self._read(header["thumbnail"]) or None
+        return Crop(
+            pixels,
+            header["width"],
+            header["height"],
+            header["format"],
+            sha256=header["sha256"],
+            thumbnail=thumbnail,
+        )
+
+    def _read(self, count: int) -> bytes:
+        data = self._answers.read(count)
+        if len(data) < count:
             raise self._lost()
-        pixels = np.frombuffer(data, np.uint8).reshape(px, px, 3)
-        return Crop(pixels, header["width"], header["height"], header["format"])
+        return data
 
     def _lost(self) -> ImageError:
         self._is_lost = True

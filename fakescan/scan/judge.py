@@ -41,6 +41,8 @@ class Judge:
             format=crop.format,
             error=None if is_number else f"the detector gave {logit} for it",
             detector=self._fingerprint,
+            sha256=crop.sha256,
+            thumbnail=crop.thumbnail,
         )
 
     def failed(self, path: str, reason: str) -> Finding:

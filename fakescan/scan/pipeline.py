@@ -14,7 +14,7 @@ import numpy as np
 from fakescan.errors import ConfigError
 from fakescan.image import Limits
 from fakescan.records import Finding, Summary
-from fakescan.scan.crop import Crop
+from fakescan.scan.crop import Crop, Extras
 from fakescan.scan.decode import Children, Decoded, decode_ahead
 from fakescan.scan.judge import Judge, band_at
 from fakescan.scan.walk import check, walk
@@ -40,6 +40,10 @@ class ScanSettings:
     """Seconds that decoding one image may take."""
     max_megapixels: float = 250.0
     """Millions of pixels from which an image is refused."""
+    hashes: bool = False
+    """Findings carry the sha256 of their file."""
+    thumbnails: bool = False
+    """Findings carry a small picture."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -87,6 +91,7 @@ def _scan(
         preprocess=session.metadata.preprocess,
         limits=Limits(max_megapixels=settings.max_megapixels),
         timeout_s=settings.timeout_s,
+        extras=Extras(hashes=settings.hashes, thumbnails=settings.thumbnails),
     )
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
     try:

@@ -3,10 +3,11 @@
 It speaks over its standard input and output, a line of JSON each way, so that nothing which a
 damaged image could do to this process is ever unpickled by the parent:
 
-    in    {"preprocess": ..., "limits": ..., "timeout_s": ...}      once
-    out   {}                                                        once, when it is ready
+    in    {"preprocess": ..., "limits": ..., "timeout_s": ..., "extras": ...}     once
+    out   {}                                                    once, when it is ready
     in    "path"
-    out   {"width": ..., "height": ..., "format": ..., "px": S}     and S * S * 3 bytes of RGB
+    out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T}
+          and S * S * 3 bytes of RGB, and T bytes of WebP
     or    {"error": "why there are no pixels"}
     or    {"bug": "traceback"}
 """
@@ -27,7 +28,7 @@ from PIL import Image
 from fakescan.config import from_dict
 from fakescan.errors import ImageError
 from fakescan.image import Limits, Preprocess
-from fakescan.scan.crop import crop_file
+from fakescan.scan.crop import Extras, crop_file
 
 GRACE_S = 5.0
 """The parent's timeout comes first; the child's own is for when there is no parent any more."""
@@ -41,6 +42,8 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     timeout_s: float = 60.0
     """Seconds that one image may take."""
+    extras: Extras = field(default_factory=Extras)
+    """What reports want besides."""
 
     def to_json(self) -> bytes:
         """The first line that a worker reads."""
@@ -70,14 +73,21 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 def _answer(path: Path, job: Job) -> tuple[dict[str, Any], bytes]:
     try:
-        crop = crop_file(path, job.preprocess, job.limits)
+        crop = crop_file(path, job.preprocess, job.limits, job.extras)
     except ImageError as e:
         return {"error": str(e)}, b""
     except Exception:  # noqa: BLE001  (the parent raises it)
         return {"bug": traceback.format_exc()}, b""
-    px = len(crop.pixels)
-    header = {"width": crop.width, "height": crop.height, "format": crop.format, "px": px}
-    return header, crop.pixels.tobytes()
+    thumbnail = crop.thumbnail or b""
+    header = {
+        "width": crop.width,
+        "height": crop.height,
+        "format": crop.format,
+        "px": len(crop.pixels),
+        "sha256": crop.sha256,
+        "thumbnail": len(thumbnail),
+    }
+    return header, crop.pixels.tobytes() + thumbnail
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import math
 from dataclasses import replace
 from itertools import islice
@@ -53,6 +54,17 @@ def test_a_threshold_leaves_nothing_uncertain(photos, session):
     assert findings[0].verdict is Verdict.FAKE
     score = findings[0].score
     assert run([photos / "grey.png"], session, threshold=score)[0][0].verdict is Verdict.FAKE
+
+
+def test_hashes_and_thumbnails_reach_the_findings_that_have_pixels(photos, session):
+    findings, _ = run([photos], session, hashes=True, thumbnails=True)
+    broken, *others = findings
+    assert (broken.sha256, broken.thumbnail) == (None, None)
+    for finding in others:
+        assert finding.sha256 == hashlib.sha256(Path(finding.path).read_bytes()).hexdigest()
+        assert finding.thumbnail[8:12] == b"WEBP"
+    plain, _ = run([photos], session)
+    assert plain == [replace(f, sha256=None, thumbnail=None) for f in findings]
 
 
 def test_a_missing_target_stops_a_scan_before_it_starts(photos, session):
