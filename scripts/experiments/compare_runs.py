@@ -52,8 +52,9 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """What was trained besides the head."""
-        return self.model.config.mole.experts if self.model.experts else "probe"
+        """What was trained besides the head; experts that never moved count as none."""
+        moved = any(p.any() for n, p in self.model.named_parameters() if "lora_B" in n)
+        return self.model.config.mole.experts if moved else "probe"
 
 
 def load_run(
