@@ -58,6 +58,8 @@ class Limits:
 
     max_megapixels: float = 250.0
     """Millions of pixels, from the header."""
+    max_megabytes: float | None = None
+    """Of a file, in 10^6 bytes; checked where files are opened, before any byte is read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -96,6 +96,8 @@ class Finding:
     """Why there is no score, in one line."""
     detector: str = ""
     """Name and first 12 hex digits of the sha256 of the detector."""
+    sha256: str | None = None
+    """Of the file's bytes; only when that was asked for."""
 
 
 @dataclass(slots=True)

@@ -25,6 +25,8 @@ def json_line(finding: Finding) -> str:
     A path that is not UTF-8 keeps its bytes in `path_b64`; `path` then shows U+FFFD for them.
     """
     row: dict[str, Any] = values(finding)
+    if finding.sha256 is not None:
+        row["sha256"] = finding.sha256
     try:
         row["path"].encode()
     except UnicodeEncodeError:

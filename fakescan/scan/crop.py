@@ -18,6 +18,14 @@ from fakescan.scan.formats import HEAD_BYTES, sniff
 HEIF_HINT = "HEIC needs an extra: pip install fakescan[heif]"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extras:
+    """What some reports want of an image besides its score; each costs time."""
+
+    hashes: bool = False
+    """The sha256 of the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crop:
     """What is left of an image once it is decoded."""
@@ -30,6 +38,8 @@ class Crop:
     """Of the whole image, upright."""
     format: str | None
     """What the bytes say; None for pixels that were never a file."""
+    sha256: str | None = None
+    """Of the file's bytes; only when that was asked for."""
 
 
 def crop_file(path: Path, preprocess: Preprocess, limits: Limits) -> Crop:
@@ -38,7 +48,7 @@ def crop_file(path: Path, preprocess: Preprocess, limits: Limits) -> Crop:
     Raises:
         ImageError: with the reason why it cannot be scored.
     """
-    _refuse_special(path)
+    _refuse(path, limits)
     try:
         return cut(open_picture(path, limits), preprocess)
     except ImageUnsupported as e:
@@ -72,15 +82,19 @@ def cut(picture: Picture, preprocess: Preprocess) -> Crop:
     return Crop(pixels, picture.width, picture.height, picture.format or None)
 
 
-def _refuse_special(path: Path) -> None:
+def _refuse(path: Path, limits: Limits) -> None:
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except PermissionError as e:
         raise ImageUnreadable("no permission to read it") from e
     except (OSError, ValueError) as e:  # ValueError: a null character in the name
         raise ImageUnreadable("the file is gone") from e
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ImageUnreadable("not a regular file")
+    if limits.max_megabytes is not None and status.st_size > limits.max_megabytes * 1e6:
+        raise ImageTooLarge(
+            f"{status.st_size / 1e6:.1f} MB; the limit is {limits.max_megabytes:g} (--max-filesize)"
+        )
 
 
 def _head(path: Path) -> bytes:

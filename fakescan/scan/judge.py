@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fakescan.errors import ConfigError
+from fakescan.errors import ConfigError, ImageError
 from fakescan.metadata import DetectorMetadata
 from fakescan.records import Band, Finding, Verdict
 from fakescan.scan.crop import Crop
@@ -41,11 +41,18 @@ class Judge:
             format=crop.format,
             error=None if is_number else f"the detector gave {logit} for it",
             detector=self._fingerprint,
+            sha256=crop.sha256,
         )
 
-    def failed(self, path: str, reason: str) -> Finding:
+    def failed(self, path: str, error: ImageError) -> Finding:
         """The finding of an image that could not be scored."""
-        return Finding(path=path, verdict=Verdict.ERROR, error=reason, detector=self._fingerprint)
+        return Finding(
+            path=path,
+            verdict=Verdict.ERROR,
+            error=str(error),
+            detector=self._fingerprint,
+            sha256=error.sha256,
+        )
 
 
 def band_at(threshold: float) -> Band:

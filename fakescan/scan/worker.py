@@ -5,17 +5,21 @@ damaged image could do to this process is ever unpickled by the parent:
 
     in    {"preprocess": ..., "limits": ..., "timeout_s": ...}      once
     out   {}                                                        once, when it is ready
-    in    "path"
+    in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S}     and S * S * 3 bytes of RGB
     or    {"error": "why there are no pixels"}
     or    {"bug": "traceback"}
+
+With `extras.hashes`, answers but the last have the key "sha256".
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
+import stat
 import sys
 import traceback
 from dataclasses import asdict, dataclass, field
@@ -27,7 +31,7 @@ from PIL import Image
 from fakescan.config import from_dict
 from fakescan.errors import ImageError
 from fakescan.image import Limits, Preprocess
-from fakescan.scan.crop import crop_file
+from fakescan.scan.crop import Extras, crop_bytes, crop_file
 
 GRACE_S = 5.0
 """The parent's timeout comes first; the child's own is for when there is no parent any more."""
@@ -41,6 +45,8 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     timeout_s: float = 60.0
     """Seconds that one image may take."""
+    extras: Extras = field(default_factory=Extras)
+    """What reports want besides."""
 
     def to_json(self) -> bytes:
         """The first line that a worker reads."""
@@ -63,21 +69,45 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     _send(answers, {})
     for line in requests:
         _alarm(job.timeout_s + GRACE_S)
-        header, pixels = _answer(Path(json.loads(line)), job)
+        asked = json.loads(line)
+        image = requests.read(asked) if isinstance(asked, int) else Path(asked)
+        header, pixels = _answer(image, job)
         _alarm(0)
         _send(answers, header, pixels)
 
 
-def _answer(path: Path, job: Job) -> tuple[dict[str, Any], bytes]:
+def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
     try:
-        crop = crop_file(path, job.preprocess, job.limits)
-    except ImageError as e:
-        return {"error": str(e)}, b""
+        header, pixels = _decode(image, job)
+        return header | ({"sha256": _sha256(image)} if job.extras.hashes else {}), pixels
     except Exception:  # noqa: BLE001  (the parent raises it)
         return {"bug": traceback.format_exc()}, b""
+
+
+def _decode(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
+    try:
+        if isinstance(image, bytes):
+            crop = crop_bytes(image, job.preprocess, job.limits)
+        else:
+            crop = crop_file(image, job.preprocess, job.limits)
+    except ImageError as e:
+        return {"error": str(e)}, b""
     px = len(crop.pixels)
     header = {"width": crop.width, "height": crop.height, "format": crop.format, "px": px}
     return header, crop.pixels.tobytes()
+
+
+def _sha256(image: Path | bytes) -> str | None:
+    """Of the file's bytes; None when there are none to be read."""
+    if isinstance(image, bytes):
+        return hashlib.sha256(image).hexdigest()
+    try:
+        if not stat.S_ISREG(image.stat().st_mode):
+            return None
+        with image.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:

@@ -55,9 +55,9 @@ def test_a_threshold_leaves_nothing_uncertain(photos, session):
     assert run([photos / "grey.png"], session, threshold=score)[0][0].verdict is Verdict.FAKE
 
 
-def test_a_missing_target_stops_a_scan_before_it_starts(photos, session):
-    with pytest.raises(ConfigError, match="gone: no such file or folder"):
-        scan([str(photos), str(photos / "gone")], session, ScanSettings(), Summary())
+def test_a_missing_target_is_a_finding(photos, session):
+    findings, _ = run([photos / "dark.jpg", photos / "gone"], session)
+    assert [f.error for f in findings] == [None, "the file is gone"]
 
 
 def test_stopping_early_leaves_an_incomplete_summary(photos, session):

@@ -1,0 +1,107 @@
+"""Patterns that leave files out: `.fakescanignore` files and `--include`, `--exclude`.
+
+The syntax is gitignore's. An ignore file holds for its folder and all below; the nearest file that
+has an opinion decides, and within a file the last line that matches. A folder that is ignored is
+not entered, so that nothing below it can be taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from fakescan.errors import ConfigError
+
+IGNORE_FILE = ".fakescanignore"
+MAX_BYTES = 1 << 20
+"""Of an ignore file; a longer one is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The patterns of one ignore file, and how paths look from its folder."""
+
+    spec: GitIgnoreSpec
+    above: str = ""
+    """From the file's folder down to the folder that is walked, as `a/b/`; empty when it lies
+    in that folder or below."""
+    cut: int = 0
+    """Characters of a path below the walked folder that lead to the file's folder."""
+
+    def is_ignored(self, below: str) -> bool | None:
+        """Whether a path is left out; None when no line says anything of it."""
+        return self.spec.check_file(self.above + below[self.cut :]).include
+
+
+def is_ignored(chain: Sequence[Rules], below: str) -> bool:
+    """Whether ignore files leave a path out.
+
+    Args:
+        chain: outermost file first.
+        below: path below the folder that is walked, with `/`; a folder's ends with one.
+    """
+    opinions = (rules.is_ignored(below) for rules in reversed(chain))
+    return next((opinion for opinion in opinions if opinion is not None), False)
+
+
+def patterns(lines: Sequence[str], option: str) -> GitIgnoreSpec | None:
+    """Compile the patterns of an option; None for no patterns.
+
+    Raises:
+        ConfigError: one of them is no gitignore pattern.
+    """
+    try:
+        return GitIgnoreSpec.from_lines(lines) if lines else None
+    except (ValueError, IndexError) as e:
+        raise ConfigError(f"{option}: not a pattern as in .gitignore ({e})") from e
+
+
+def read_rules(folder: str) -> GitIgnoreSpec | None:
+    """Read the ignore file of a folder; None when it has none.
+
+    Lines that are no patterns say nothing, as in git.
+
+    Raises:
+        OSError: there is one that cannot be read.
+    """
+    path = Path(folder) / IGNORE_FILE
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        raise OSError(f"{path}: not a file of at most {MAX_BYTES} bytes")
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    return GitIgnoreSpec.from_lines(filter(_is_pattern, lines))
+
+
+def rules_above(folder: str) -> Iterator[Rules]:
+    """Ignore files from the current folder down to just above a folder inside it.
+
+    So that a folder gives the same rows alone and as part of the whole. None of them counts when
+    they leave out the folder itself: it was named, and what is named is scanned.
+    """
+    here, place = os.path.realpath("."), os.path.realpath(folder)
+    if place == here or os.path.commonpath([here, place]) != here:
+        return
+    steps = Path(place).relative_to(here).parts
+    chain = []
+    for depth in range(len(steps)):
+        spec = read_rules(os.path.join(here, *steps[:depth]))  # noqa: PTH118
+        if spec is not None:
+            chain.append(Rules(spec, "/".join(steps[depth:]) + "/"))
+    if not is_ignored(chain, ""):
+        yield from chain
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, IndexError):
+        return False
+    return True
