@@ -68,6 +68,18 @@ def dump(settings: Any) -> str:
     return _table(to_dict(settings), ())
 
 
+def literal(value: Any) -> str:
+    """A plain value that is no table, as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(literal(v) for v in value)}]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+
+
 def build(hint: Any, value: Any, where: str) -> Any:
     """Build one value from its plain form.
 
@@ -101,7 +113,7 @@ def build(hint: Any, value: Any, where: str) -> Any:
 def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
     plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
     nested = {k: v for k, v in values.items() if isinstance(v, dict)}
-    lines = [f"{_key(k)} = {_literal(v)}\n" for k, v in plain.items()]
+    lines = [f"{_key(k)} = {literal(v)}\n" for k, v in plain.items()]
     if path and (plain or not nested):
         lines.insert(0, f"\n[{'.'.join(_key(p) for p in path)}]\n")
     return "".join(lines) + "".join(_table(v, (*path, k)) for k, v in nested.items())
@@ -109,18 +121,7 @@ def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
 
 def _key(name: str) -> str:
     is_bare = name and all(c.isascii() and (c.isalnum() or c in "-_") for c in name)
-    return name if is_bare else _literal(name)
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, list):
-        return f"[{', '.join(_literal(v) for v in value)}]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+    return name if is_bare else literal(name)
 
 
 def _plain(value: Any) -> Any:

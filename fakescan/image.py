@@ -265,4 +265,7 @@ def _reasons() -> Iterator[None]:
 
 
 def _one_line(e: BaseException) -> str:
-    return " ".join(str(e).split())[:200] or type(e).__name__
+    text = " ".join(str(e).split())[:200]
+    if text.startswith("decoder error"):  # Pillow's numbers
+        return "its pixel data make no sense"
+    return text or type(e).__name__

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -34,28 +33,25 @@ def show(
     """
     from fakescan.cli import settings
     from fakescan.cli.scan import scan
+    from fakescan.config import literal
+    from fakescan.report.table import visible
 
     options = settings.options_of(scan)
     found = settings.given(options, file)
     rows = [
-        (f"{name} = {_toml(found[name].value)}", found[name].origin)
+        (f"{name} = {literal(found[name].value)}", found[name].origin)
         if name in found
-        else (f"# {name} = {_toml(option.default)}", "default")
+        else (f"# {name} = {_default(option.default)}", "default")
         for name, option in options.items()
     ]
     width = max(len(text) for text, _ in rows)
     for text, origin in rows:
-        print(f"{text:<{width}}  # {json.dumps(origin, ensure_ascii=False)[1:-1]}")
+        print(f"{text:<{width}}  # {visible(origin)}")
     for name in settings.unknown_variables(options):
-        print(f"# {name} is set, and is no setting")
+        print(f"# {visible(name)} is set, and is no setting")
 
 
-def _toml(value: Any) -> str:
-    """A value as TOML; `...` for one that the program chooses."""
-    if value is None:
-        return "..."
-    if isinstance(value, list):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, (int, float)) else json.dumps(str(value))
+def _default(value: object) -> str:
+    from fakescan.config import literal
+
+    return "chosen by the program" if value is None else literal(value)

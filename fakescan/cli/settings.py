@@ -26,7 +26,10 @@ CONFIG_VARIABLE = "FAKESCAN_CONFIG"
 """Names a settings file, as `--config` does."""
 OTHER_VARIABLES = frozenset((CONFIG_VARIABLE, "FAKESCAN_CACHE_DIR"))
 COMMAND_LINE_ONLY = frozenset(
-    "paths from_file null output copy_flagged move_flagged dry_run config no_config".split()
+    (
+        *("paths", "from_file", "null", "output", "copy_flagged", "move_flagged", "dry_run"),
+        *("config", "no_config"),
+    )
 )
 FILES = ("model", "baseline")
 """Settings that name files; in a settings file, from the folder of that file."""

@@ -25,7 +25,7 @@ from typing import Protocol
 from fakescan.errors import ConfigError, ImageTooLarge
 from fakescan.scan.bounded import Budget, CarefulFile, ForwardReader, decompressed
 from fakescan.scan.formats import HEAD_BYTES, has_image_suffix, is_archive, sniff
-from fakescan.scan.selection import Patterns, Selection
+from fakescan.scan.selection import Choice, Selection
 from fakescan.scan.walk import HIDDEN, NOT_IMAGE, NOT_REGULAR, TOO_LARGE
 
 INSIDE = "!/"
@@ -103,7 +103,7 @@ class Archives:
         """
         self._limits = limits
         self._selection = selection
-        self._patterns = Patterns(selection)
+        self._choice = Choice(selection)
         self._skipped = skipped
 
     def unpack(self, paths: Iterator[str]) -> Iterator[str | Member]:
@@ -155,7 +155,7 @@ class Archives:
         parts = entry.name.split("/")
         if not self._selection.hidden and any(p[:1] == "." and p.strip(".") for p in parts):
             return HIDDEN
-        if reason := self._patterns.reason(entry.name):
+        if reason := self._choice.reason(entry.name):
             return reason
         if is_archive(entry.name):
             return NESTED

@@ -46,14 +46,14 @@ def read_baseline(path: Path) -> Baseline:
     try:
         text = path.read_text(encoding="utf-8")
         rows = list(_rows(text, is_lines=path.suffix.lower() == ".jsonl"))
-        known = [(row["sha256"], row["verdict"]) for row in rows if row.get("sha256")]
+        baseline = Baseline((r["sha256"], r["verdict"]) for r in rows if r.get("sha256"))
     except FileNotFoundError as e:
         raise ConfigError(f"{path}: no such file") from e
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise ConfigError(f"{path}: not a JSON or JSON Lines report of a scan") from e
-    if rows and not known:
+    if rows and not baseline:
         raise ConfigError(f"{path}: a report without hashes; write it with --hash")
-    return Baseline(known)
+    return baseline
 
 
 def _rows(text: str, *, is_lines: bool) -> Iterator[dict[str, Any]]:

@@ -93,7 +93,7 @@ def _refuse(path: Path, limits: Limits) -> None:
         raise ImageUnreadable("not a regular file")
     if limits.max_megabytes is not None and status.st_size > limits.max_megabytes * 1e6:
         raise ImageTooLarge(
-            f"{status.st_size / 1e6:.1f} MB; the limit is {limits.max_megabytes:g} (--max-filesize)"
+            f"{status.st_size / 1e6:.3g} MB; the limit is {limits.max_megabytes:g} (--max-filesize)"
         )
 
 

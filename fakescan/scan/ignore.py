@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
+from pathspec import GitIgnoreSpec, PathSpec
 
 from fakescan.errors import ConfigError
 
@@ -22,11 +22,36 @@ MAX_BYTES = 1 << 20
 """Of an ignore file; a longer one is none."""
 
 
+class Patterns:
+    """Lines as in .gitignore."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        """Compile them.
+
+        Raises:
+            ValueError: one of them is no pattern.
+        """
+        self._files = GitIgnoreSpec.from_lines(lines)
+        self._folders = PathSpec(self._files.patterns)
+
+    def is_match(self, path: str) -> bool | None:
+        """What the last matching line says: True, or False after `!`; None when none matches.
+
+        `GitIgnoreSpec` ranks a line that names a file above one that names a folder around it.
+        For a folder that is itself in question, that would make `*` win over a later `!*/`.
+
+        Args:
+            path: with `/`; a folder's ends with one.
+        """
+        spec = self._folders if path.endswith("/") else self._files
+        return spec.check_file(path).include
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The patterns of one ignore file, and how paths look from its folder."""
 
-    spec: GitIgnoreSpec
+    patterns: Patterns
     above: str = ""
     """From the file's folder down to the folder that is walked, as `a/b/`; empty when it lies
     in that folder or below."""
@@ -35,7 +60,7 @@ class Rules:
 
     def is_ignored(self, below: str) -> bool | None:
         """Whether a path is left out; None when no line says anything of it."""
-        return self.spec.check_file(self.above + below[self.cut :]).include
+        return self.patterns.is_match(self.above + below[self.cut :])
 
 
 def is_ignored(chain: Sequence[Rules], below: str) -> bool:
@@ -49,19 +74,19 @@ def is_ignored(chain: Sequence[Rules], below: str) -> bool:
     return next((opinion for opinion in opinions if opinion is not None), False)
 
 
-def patterns(lines: Sequence[str], option: str) -> GitIgnoreSpec | None:
-    """Compile the patterns of an option; None for no patterns.
+def compiled(lines: Sequence[str], option: str) -> Patterns | None:
+    """The patterns of an option; None for no patterns.
 
     Raises:
         ConfigError: one of them is no gitignore pattern.
     """
     try:
-        return GitIgnoreSpec.from_lines(lines) if lines else None
-    except (ValueError, IndexError) as e:
+        return Patterns(lines) if lines else None
+    except ValueError as e:
         raise ConfigError(f"{option}: not a pattern as in .gitignore ({e})") from e
 
 
-def read_rules(folder: str) -> GitIgnoreSpec | None:
+def read_patterns(folder: str) -> Patterns | None:
     """Read the ignore file of a folder; None when it has none.
 
     Lines that are no patterns say nothing, as in git.
@@ -77,7 +102,7 @@ def read_rules(folder: str) -> GitIgnoreSpec | None:
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
         raise OSError(f"{path}: not a file of at most {MAX_BYTES} bytes")
     lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    return GitIgnoreSpec.from_lines(filter(_is_pattern, lines))
+    return Patterns(filter(_is_pattern, lines))
 
 
 def rules_above(folder: str) -> Iterator[Rules]:
@@ -92,16 +117,16 @@ def rules_above(folder: str) -> Iterator[Rules]:
     steps = Path(place).relative_to(here).parts
     chain = []
     for depth in range(len(steps)):
-        spec = read_rules(os.path.join(here, *steps[:depth]))  # noqa: PTH118
-        if spec is not None:
-            chain.append(Rules(spec, "/".join(steps[depth:]) + "/"))
+        found = read_patterns(os.path.join(here, *steps[:depth]))  # noqa: PTH118
+        if found is not None:
+            chain.append(Rules(found, "/".join(steps[depth:]) + "/"))
     if not is_ignored(chain, ""):
         yield from chain
 
 
 def _is_pattern(line: str) -> bool:
     try:
-        GitIgnoreSpec.from_lines([line])
-    except (ValueError, IndexError):
+        Patterns([line])
+    except ValueError:
         return False
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fakescan.errors import ConfigError
-from fakescan.scan.ignore import patterns
+from fakescan.scan.ignore import compiled
 
 EXCLUDED = "excluded by a pattern"
 NOT_INCLUDED = "not included by a pattern"
@@ -41,7 +41,7 @@ class Selection:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name}: must be positive, got {value}")
-        Patterns(self)
+        Choice(self)
 
     @property
     def max_bytes(self) -> float:
@@ -49,7 +49,7 @@ class Selection:
         return float("inf") if self.max_filesize is None else self.max_filesize * 1e6
 
 
-class Patterns:
+class Choice:
     """The patterns of a selection, compiled."""
 
     def __init__(self, selection: Selection) -> None:
@@ -58,8 +58,8 @@ class Patterns:
         Raises:
             ConfigError: one of them is no gitignore pattern.
         """
-        self._include = patterns(selection.include, "include")
-        self._exclude = patterns(selection.exclude, "exclude")
+        self._include = compiled(selection.include, "include")
+        self._exclude = compiled(selection.exclude, "exclude")
 
     def reason(self, below: str) -> str | None:
         """Why a path is left out, if it is.
@@ -68,9 +68,9 @@ class Patterns:
             below: path below the folder or archive that is named, with `/`; a folder's ends with
                 one.
         """
-        if self._exclude and self._exclude.check_file(below).include:
+        if self._exclude and self._exclude.is_match(below):
             return EXCLUDED
         is_file = not below.endswith("/")
-        if is_file and self._include and not self._include.check_file(below).include:
+        if is_file and self._include and not self._include.is_match(below):
             return NOT_INCLUDED
         return None

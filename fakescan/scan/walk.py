@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 
 from fakescan.errors import ConfigError
 from fakescan.scan.formats import HEAD_BYTES, has_image_suffix, is_archive, sniff
-from fakescan.scan.ignore import IGNORE_FILE, Rules, is_ignored, read_rules, rules_above
-from fakescan.scan.selection import Patterns, Selection
+from fakescan.scan.ignore import IGNORE_FILE, Rules, is_ignored, read_patterns, rules_above
+from fakescan.scan.selection import Choice, Selection
 
 NOT_IMAGE = "not an image"
 NOT_REGULAR = "not a regular file"
@@ -83,7 +83,7 @@ class _Walk:
         self._targets = targets
         self._skipped = skipped
         self._selection = selection
-        self._patterns = Patterns(selection)
+        self._choice = Choice(selection)
         self._leave_out = os.path.realpath(selection.leave_out) if selection.leave_out else None
         self._named: set[str] = set()
         """Places of the files that are targets; they get their row by that name."""
@@ -176,7 +176,7 @@ class _Walk:
 
     def _pattern_reason(self, folder: _Folder, name: str) -> str | None:
         below = folder.below + name
-        return IGNORED if is_ignored(folder.rules, below) else self._patterns.reason(below)
+        return IGNORED if is_ignored(folder.rules, below) else self._choice.reason(below)
 
     def _folder_reason(self, entry: os.DirEntry[str], folder: _Folder) -> str | None:
         limit = self._selection.max_depth
@@ -202,8 +202,8 @@ class _Walk:
 
 def _own_rules(folder: _Folder) -> tuple[Rules, ...]:
     """The ignore file of a folder, if it has one."""
-    spec = read_rules(folder.path)
-    return () if spec is None else (Rules(spec, cut=len(folder.below)),)
+    found = read_patterns(folder.path)
+    return () if found is None else (Rules(found, cut=len(folder.below)),)
 
 
 def _place(path: str) -> str:
