@@ -14,6 +14,7 @@ How pixels of every kind become 8-bit RGB:
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -259,6 +260,8 @@ def _reasons() -> Iterator[None]:
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as e:
         raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
     except (OverflowError, MemoryError, ZeroDivisionError, AttributeError) as e:
+        raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
+    except (RuntimeError, struct.error) as e:  # Pillow's AVIF decoder raises the former
         raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
     except Image.DecompressionBombError as e:
         raise ImageTooLarge(_one_line(e)) from e

@@ -40,6 +40,11 @@ def test_each_error_has_a_reason_in_one_line_of_words(findings):
             assert "--timeout" not in finding.error
 
 
+def test_what_the_fuzzer_found_is_a_row_and_no_bug(findings):
+    found = [f for name, f in findings.items() if name.startswith("fuzz-")]
+    assert [f.error.split(":")[0] for f in found] == ["damaged"] * 4
+
+
 @pytest.mark.parametrize("suffix", NEVER_OPENED)
 def test_formats_off_the_list_are_never_opened(findings, suffix):
     chosen = [f for name, f in findings.items() if name.endswith(suffix)]
