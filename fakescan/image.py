@@ -50,6 +50,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MAX_ASPECT = 16
 """Longer images lose their ends before they are enlarged; the centre crop is far inside."""
 
+DAMAGED = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error),
+    *(OverflowError, MemoryError, ZeroDivisionError, AttributeError),
+    RuntimeError,  # the AVIF decoder's
+)
+"""What Pillow raises on damaged files."""
+
 Geometry = Literal["crop", "resize", "pad"]
 
 
@@ -257,11 +264,7 @@ def _reasons() -> Iterator[None]:
         raise ImageUnreadable("the file is gone") from e
     except PermissionError as e:
         raise ImageUnreadable("no permission to read it") from e
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as e:
-        raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
-    except (OverflowError, MemoryError, ZeroDivisionError, AttributeError) as e:
-        raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
-    except (RuntimeError, struct.error) as e:  # Pillow's AVIF decoder raises the former
+    except DAMAGED as e:
         raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
     except Image.DecompressionBombError as e:
         raise ImageTooLarge(_one_line(e)) from e

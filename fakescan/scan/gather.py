@@ -126,7 +126,7 @@ def _write(source: Path, destination: Path, gathering: Gathering) -> None:
 
 def _move(source: Path, destination: Path) -> None:
     try:
-        os.link(source, destination, follow_symlinks=False)  # unlike a rename, never overwrites
+        os.link(source, destination)  # unlike a rename, never overwrites
     except FileExistsError:
         raise
     except OSError:  # another device, or a file system without links

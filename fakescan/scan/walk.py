@@ -125,7 +125,11 @@ class _Walk:
             self._skipped[UNREADABLE_FOLDER] += 1
             return []
         inside = replace(folder, rules=folder.rules + self._read(lambda: _own_rules(folder)))
-        unnamed = (e for e in found if os.path.join(place, e.name) not in self._named)
+        unnamed = (
+            entry
+            for entry in found
+            if os.path.join(place, entry.name) not in self._named and entry.name != IGNORE_FILE
+        )
         return [item for entry in unnamed if (item := self._take(entry, inside)) is not None]
 
     def _read(self, read: Callable[[], tuple[Rules, ...]]) -> tuple[Rules, ...]:

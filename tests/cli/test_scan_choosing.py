@@ -85,6 +85,7 @@ def test_what_cannot_work_is_code_2_before_anything_is_scanned(scan, arguments, 
 def test_skipped_files_are_counted_by_reason(scan, photos):
     (photos / ".fakescanignore").write_text("*.webp\n")
     (photos / "large.png").write_bytes(bytes(20_000))
+    (photos / ".cache").mkdir()
     code, names, err = scan(photos, "--exclude", "dark*", "--max-filesize", "0.01")
     assert (code, names) == (0, ["broken.png", "grey.png"])
     assert (

@@ -2,7 +2,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections import Counter
 
@@ -200,6 +202,26 @@ def test_members_and_files_are_scored_alike(tmp_path, tiny):
     assert (inside.score, inside.sha256) == (outside.score, outside.sha256)
     assert broken.verdict is Verdict.ERROR
     assert len({inside.sha256, broken.sha256}) == 2
+
+
+@pytest.mark.parametrize("capacity", [1, 150, 10**6])
+def test_members_wait_outside_while_others_are_decoded(tmp_path, tiny, monkeypatch, capacity):
+    monkeypatch.setattr("fakescan.scan.pipeline.MEMBERS_AHEAD_BYTES", capacity)
+    path = write(tmp_path / "a.tar", [(f"{i:02}.png", PNG) for i in range(20)])
+    chosen = ScanSettings(archives=ArchiveLimits(), workers=3)
+    found = list(scan([str(path)], OnnxSession(tiny), chosen, Summary()))
+    assert [f.path[-6:] for f in found] == [f"{i:02}.png" for i in range(20)]
+    assert {f.verdict for f in found} == {Verdict.FAKE}
+
+
+def test_a_tar_is_read_member_by_member(tmp_path):
+    path = write(tmp_path / "a.tar.gz", [(f"{i}.png", os.urandom(4_000_000)) for i in range(12)])
+    members = Archives(ArchiveLimits(), Selection(), Counter()).members(str(path))
+    tracemalloc.start()
+    assert sum(len(member.data) for member in members) == 48_000_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize("name", ["members", "megabytes", "ratio"])
