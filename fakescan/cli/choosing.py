@@ -67,7 +67,7 @@ def gather_flagged(
     *,
     is_quiet: bool,
 ) -> bool:
-    """Copy or move flagged images and say how it went; True when some could not be."""
+    """Copy or move flagged images and say how it went; False when some could not be."""
     verb = "move" if gathering.is_move else "copy"
     past = {"move": "moved", "copy": "copied"}[verb]
 
@@ -84,4 +84,4 @@ def gather_flagged(
         console.print(f"error: not {past}: {visible(path)}: {visible(reason)}")
     if (more := len(result.failed) - SHOWN) > 0:
         console.print(f"error: not {past}: {more} more")
-    return bool(result.failed)
+    return not result.failed

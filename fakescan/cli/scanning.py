@@ -94,12 +94,12 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
             return INTERRUPTED
     if not wanted.is_quiet:
         print_summary(summary, errors, stderr)
-    has_failed = False
+    is_gathered = True
     if wanted.gathering is not None and summary.is_complete:
-        has_failed = gather_flagged(
+        is_gathered = gather_flagged(
             flagged, paths, wanted.gathering, stderr, is_quiet=wanted.is_quiet
         )
-    return exit_code(summary, wanted.fail_on) or (NOT_GATHERED if has_failed else 0)
+    return exit_code(summary, wanted.fail_on) if is_gathered else NOT_GATHERED
 
 
 def exit_code(summary: Summary, fail_on: frozenset[str]) -> int:

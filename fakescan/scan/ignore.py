@@ -18,8 +18,11 @@ from pathspec import GitIgnoreSpec, PathSpec
 from fakescan.errors import ConfigError
 
 IGNORE_FILE = ".fakescanignore"
-MAX_BYTES = 1 << 20
-"""Of an ignore file; a longer one is none."""
+MAX_BYTES = 1 << 16
+"""Of an ignore file; it may be a stranger's, and every line is tried on every name."""
+MAX_STARS = 3
+"""In one name of a pattern, and `**` in all of it: each more multiplies the time by the length of
+the longest name, which is how a line can hold up a scan for hours."""
 
 
 class Patterns:
@@ -92,7 +95,7 @@ def read_patterns(folder: str) -> Patterns | None:
     Lines that are no patterns say nothing, as in git.
 
     Raises:
-        OSError: there is one that cannot be read.
+        OSError: there is one that cannot be read, or should not be.
     """
     path = Path(folder) / IGNORE_FILE
     try:
@@ -101,7 +104,10 @@ def read_patterns(folder: str) -> Patterns | None:
         return None
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
         raise OSError(f"{path}: not a file of at most {MAX_BYTES} bytes")
-    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    lines = text.splitlines()
+    if any(map(_is_costly, lines)):
+        raise OSError(f"{path}: more than {MAX_STARS} asterisks in a name")
     return Patterns(filter(_is_pattern, lines))
 
 
@@ -122,6 +128,12 @@ def rules_above(folder: str) -> Iterator[Rules]:
             chain.append(Rules(found, "/".join(steps[depth:]) + "/"))
     if not is_ignored(chain, ""):
         yield from chain
+
+
+def _is_costly(line: str) -> bool:
+    names = line.split("/")
+    doubles = sum("**" in name for name in names)
+    return doubles > MAX_STARS or any(name.count("*") > MAX_STARS for name in names)
 
 
 def _is_pattern(line: str) -> bool:

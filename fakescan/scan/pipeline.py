@@ -79,8 +79,7 @@ def scan(
         session: the detector.
         settings: how to scan.
         summary: counts what passes; complete once the iterator has run out.
-        baseline: findings that are known and not yielded; needs `hashes`.
-
+        baseline: findings that are known, and not yielded.
     """
     return _scan(targets, session, settings, summary, baseline)
 

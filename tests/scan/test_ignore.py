@@ -78,6 +78,15 @@ def test_an_ignore_file_that_cannot_be_read_is_counted_and_never_waited_for(tmp_
     assert skipped[walking.UNREADABLE_RULES] == 2
 
 
+@pytest.mark.parametrize("line", ["*a" * 9 + "b", "**/a/" * 9 + "b", "x/" + "*?" * 9])
+def test_a_line_that_would_take_for_ever_makes_its_file_unreadable(tmp_path, line):
+    tree(tmp_path, {"": ["*.gif", line]})
+    (tmp_path / ("a" * 200 + ".png")).write_bytes(PNG)
+    found, skipped = run(tmp_path, root=tmp_path)
+    assert len(found) == len(FILES) + 1
+    assert skipped[walking.UNREADABLE_RULES] == 1
+
+
 LINES = st.lists(
     st.sampled_from(
         ["a", "b/", "*.gif", "!*.gif", "/x.png", "a/**", "!a/b/", "*", "!*/", "b/*", "!x.png", "!a"]
