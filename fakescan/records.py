@@ -97,7 +97,9 @@ class Finding:
     detector: str = ""
     """Name and first 12 hex digits of the sha256 of the detector."""
     sha256: str | None = None
-    """Of the file's bytes; only when that was asked for."""
+    """Of the file's content, in hex; only when the scan was asked for it."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """A small WebP of the image; only when the scan was asked for it."""
 
 
 @dataclass(slots=True)

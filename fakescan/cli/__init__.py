@@ -7,14 +7,13 @@ import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from fakescan.errors import FakescanError
 
-COMMANDS = ("scan", "train", "export", "evaluate")
+COMMANDS = ("scan", "train", "export")
 """A module each, with a function of the same name."""
 GROUPS = ("data", "config")
 """A module each, with a typer `app` of several commands."""
@@ -31,14 +30,10 @@ _is_debugging: ContextVar[bool] = ContextVar("is_debugging", default=False)
 
 def _register() -> None:
     """Add every command; their modules load what is heavy inside their functions."""
-    for name in filter(_exists, COMMANDS):
+    for name in COMMANDS:
         app.command(name)(getattr(import_module(f"fakescan.cli.{name}"), name))
-    for name in filter(_exists, GROUPS):
+    for name in GROUPS:
         app.add_typer(import_module(f"fakescan.cli.{name}").app, name=name)
-
-
-def _exists(name: str) -> bool:
-    return find_spec(f"fakescan.cli.{name}") is not None
 
 
 def _print_version(is_asked: bool) -> None:

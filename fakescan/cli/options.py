@@ -144,4 +144,8 @@ Config = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error.")
 ]
+NoColor = Annotated[
+    bool,
+    typer.Option("--no-color", help="No colours; the variable NO_COLOR does the same."),
+]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]

@@ -12,12 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from fakescan.errors import ConfigError
-from fakescan.report import WRITERS, Report, chunks
+from fakescan.report import FORMATS, Report, chunks
 from fakescan.report.table import visible
 
-SUFFIXES = {f".{name}": name for name in WRITERS if name != "table"}
-WHOLE = ("json",)
-"""Formats of which a part is no use: the file gets its name when it is finished."""
+SUFFIXES = {format_.suffix: name for name, format_ in FORMATS.items() if format_.suffix}
 STYLES = {"fake": "bold red", "uncertain": "yellow", "real": "green", "error": "magenta"}
 
 
@@ -46,7 +44,8 @@ class FileOutput(Output):
         """
         super().__init__(format_, self._write)
         self._path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}") if format_ in WHOLE else path
+        is_whole = FORMATS[format_].is_whole
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}") if is_whole else path
         try:
             if path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
@@ -95,6 +94,11 @@ def check_outputs(paths: Sequence[Path]) -> None:
         raise ConfigError("--output: the same file twice")
 
 
+def format_of(path: Path) -> str:
+    """The format that an output file's suffix says; `check_outputs` has let it through."""
+    return SUFFIXES[path.suffix.lower()]
+
+
 def write_report(
     report: Report, files: Sequence[Path], stdout_format: str | None, console: Console
 ) -> None:
@@ -111,12 +115,13 @@ def write_report(
             whenever opening it shows that.
     """
     with ExitStack() as stack:
-        outputs: list[Output] = [FileOutput(p, SUFFIXES[p.suffix.lower()]) for p in files]
-        for output in outputs:
-            stack.callback(output.close)
+        outputs: list[Output] = []
+        for path in files:
+            outputs.append(FileOutput(path, format_of(path)))
+            stack.callback(outputs[-1].close)
         if stdout_format is not None:
             outputs.append(_stdout(stdout_format, console))
-        for texts in chunks(report, [WRITERS[output.format] for output in outputs]):
+        for texts in chunks(report, [FORMATS[output.format].writer for output in outputs]):
             for output, text in zip(outputs, texts, strict=True):
                 output.write(text)
         for output in outputs:

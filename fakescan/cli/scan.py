@@ -18,6 +18,10 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     JSONL = "jsonl"
+    SARIF = "sarif"
+    JUNIT = "junit"
+    GITHUB = "github"
+    HTML = "html"
 
 
 class FailOn(StrEnum):
@@ -40,7 +44,8 @@ def scan(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write a report; .csv, .json or .jsonl by suffix. Repeatable.",
+            help="Write a report; .csv, .json, .jsonl, .sarif, .xml (JUnit) or .html by suffix. "
+            "Repeatable.",
         ),
     ] = None,
     format_: Annotated[
@@ -56,6 +61,16 @@ def scan(
         list[FailOn] | None,
         typer.Option(help="Exit with code 1 if any image has this verdict. Repeatable."),
     ] = None,
+    max_fake: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Exit with code 1 if more than N images are fake."),
+    ] = None,
+    only_flagged: Annotated[
+        bool,
+        typer.Option(
+            "--only-flagged", help="Leave real images out of reports; they are still counted."
+        ),
+    ] = False,
     model: options.Model = None,
     threshold: options.Threshold = None,
     device: options.Device = options.DeviceName.AUTO,
@@ -97,14 +112,15 @@ def scan(
     no_config: options.NoConfig = False,
     config: options.Config = None,
     offline: options.Offline = False,
+    no_color: options.NoColor = False,
     no_progress: options.NoProgress = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Score images; say which are real, fake or uncertain.
 
     Every image file gets a row with its verdict and score, or with the reason why it has none.
-    Exit codes: 0 done; 1 only by --fail-on; 2 usage, or a path that does not exist; 3 a detector
-    that cannot be used, or images and none scored; 130 interrupted.
+    Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
+    3 a detector that cannot be used, or images and none scored; 130 interrupted.
     """
     from fakescan.cli.choosing import named, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
@@ -143,6 +159,8 @@ def scan(
         files=tuple(output or ()),
         stdout_format=format_.value if format_ else None,
         fail_on=frozenset(v.value for v in fail_on or ()),
+        max_fake=max_fake,
+        is_only_flagged=only_flagged,
         model=model,
         device=device.value,
         is_offline=offline,
@@ -151,5 +169,6 @@ def scan(
         baseline=baseline,
         gathering=gathering,
         flagged=frozenset(v.value for v in flagged or (FailOn.FAKE,)),
+        has_color=not no_color,
     )
     raise typer.Exit(run_scan(targets, settings, wanted))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,7 @@ import fakescan
 from fakescan import weights
 from fakescan.cli.choosing import gather_flagged, remember_flagged
 from fakescan.cli.interrupt import Interrupt
-from fakescan.cli.output import check_outputs, write_report
+from fakescan.cli.output import check_outputs, format_of, write_report
 from fakescan.cli.progress import (
     advance,
     fetch_progress,
@@ -24,7 +24,7 @@ from fakescan.cli.progress import (
     scan_progress,
 )
 from fakescan.records import Finding, Summary, Verdict
-from fakescan.report import Report
+from fakescan.report import FORMATS, Report
 from fakescan.scan.baseline import read_baseline
 from fakescan.scan.gather import Gathering
 from fakescan.scan.judge import band_at
@@ -45,12 +45,17 @@ class Wanted:
     """None: a table on a terminal, CSV elsewhere, nothing when there are files."""
     fail_on: frozenset[str]
     """Verdicts that make the exit code 1."""
+    max_fake: int | None
+    """More fakes than that make the exit code 1; None for any number."""
+    is_only_flagged: bool
+    """Reports leave out what is real."""
     model: str | None
     """File or name of the detector; None takes the default."""
     device: Device
     is_offline: bool
     is_quiet: bool
     has_progress: bool
+    has_color: bool
     baseline: Path | None = None
     """Report of what is known, and not reported again."""
     gathering: Gathering | None = None
@@ -67,7 +72,9 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     """
     check_outputs(wanted.files)
     baseline = read_baseline(wanted.baseline) if wanted.baseline else None
-    stdout, stderr = _console(is_stderr=False), _console(is_stderr=True)
+    stdout, stderr = (_console(wanted, is_stderr=is_stderr) for is_stderr in (False, True))
+    stdout_format = _stdout_format(wanted, stdout.is_terminal)
+    settings = _with_extras(settings, {stdout_format, *map(format_of, wanted.files)})
     has_progress = wanted.has_progress and stderr.is_terminal
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
@@ -79,14 +86,14 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
         seen = remember_errors(interrupt.until(findings), errors)
         if wanted.gathering is not None:
             seen = remember_flagged(seen, wanted.flagged, flagged)
-        stdout_format = _stdout_format(wanted, stdout.is_terminal)
         if has_progress:
             # One live display per terminal: rows that go there must pass through the same console.
             live = stdout if stdout.is_terminal and stdout_format else stderr
-            seen = advance(
-                seen, stack.enter_context(scan_progress(paths, live, settings.selection))
-            )
-        report = _report(seen, summary, session, settings)
+            bar = stack.enter_context(scan_progress(paths, live, settings.selection))
+            seen = advance(seen, bar)
+        if wanted.is_only_flagged:
+            seen = (finding for finding in seen if finding.verdict is not Verdict.REAL)
+        report = _report(seen, summary, session, settings, wanted)
         try:
             write_report(report, wanted.files, stdout_format, stdout)
         except BrokenPipeError:  # `| head` has seen enough: an interruption without words
@@ -99,20 +106,39 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
         is_gathered = gather_flagged(
             flagged, paths, wanted.gathering, stderr, is_quiet=wanted.is_quiet
         )
-    return exit_code(summary, wanted.fail_on) if is_gathered else NOT_GATHERED
+    return exit_code(summary, wanted.fail_on, wanted.max_fake) if is_gathered else NOT_GATHERED
 
 
-def exit_code(summary: Summary, fail_on: frozenset[str]) -> int:
+def exit_code(summary: Summary, fail_on: frozenset[str], max_fake: int | None = None) -> int:
     """The exit code of a scan that ran."""
     if not summary.is_complete:
         return INTERRUPTED
     if summary.images and not summary.scored:
         return NOTHING_SCORED
-    return FAILED_ON if any(summary.verdicts[Verdict(v)] for v in fail_on) else 0
+    has_too_many = max_fake is not None and summary.verdicts[Verdict.FAKE] > max_fake
+    is_failed = has_too_many or any(summary.verdicts[Verdict(v)] for v in fail_on)
+    return FAILED_ON if is_failed else 0
 
 
-def _console(*, is_stderr: bool) -> Console:
-    return Console(stderr=is_stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+def _console(wanted: Wanted, *, is_stderr: bool) -> Console:
+    return Console(
+        stderr=is_stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+        no_color=None if wanted.has_color else True,  # None: as NO_COLOR says
+    )
+
+
+def _with_extras(settings: ScanSettings, formats: Collection[str | None]) -> ScanSettings:
+    """Settings that also make what these report formats need."""
+    wanted = [FORMATS[name] for name in formats if name is not None]
+    return replace(
+        settings,
+        hashes=settings.hashes or any(format_.hashes for format_ in wanted),
+        thumbnails=settings.thumbnails or any(format_.thumbnails for format_ in wanted),
+    )
 
 
 def _stdout_format(wanted: Wanted, is_terminal: bool) -> str | None:
@@ -122,7 +148,11 @@ def _stdout_format(wanted: Wanted, is_terminal: bool) -> str | None:
 
 
 def _report(
-    findings: Iterator[Finding], summary: Summary, session: OnnxSession, settings: ScanSettings
+    findings: Iterator[Finding],
+    summary: Summary,
+    session: OnnxSession,
+    settings: ScanSettings,
+    wanted: Wanted,
 ) -> Report:
     metadata = session.metadata
     band = metadata.band if settings.threshold is None else band_at(settings.threshold)
@@ -133,11 +163,17 @@ def _report(
         "t_fake": band.t_fake,
         "t_real": band.t_real,
     }
-    used = {**asdict(settings), "device": session.device, "runtime": runtime()}
+    used = {
+        **asdict(settings),
+        "only_flagged": wanted.is_only_flagged,
+        "device": session.device,
+        "runtime": runtime(),
+    }
     return Report(
         findings=findings,
         summary=summary,
         detector=detector,
         settings=used,
         version=fakescan.__version__,
+        root=str(Path.cwd()),
     )

@@ -111,14 +111,16 @@ class Screen:
         )
 
     def __enter__(self) -> Screen:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._tasks:
+            self._bar.stop()
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Move a stage's bar."""
+        if not self._tasks:
+            self._bar.start()  # not before: a bar without tasks leaves an empty line
         if stage not in self._tasks:
             self._tasks[stage] = self._bar.add_task(STAGES[stage], total=total)
         self._bar.update(self._tasks[stage], completed=done, total=total)
@@ -126,4 +128,4 @@ class Screen:
     def note(self, text: str) -> None:
         """Print a line."""
         if self.verbosity != "quiet":
-            self.console.print(visible(text), highlight=False, markup=False)
+            self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)

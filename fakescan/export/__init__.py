@@ -18,6 +18,9 @@ from fakescan.weights import sha256_of
 
 __all__ = ["ExportReport", "export_detector"]
 
+MAX_BYTES = 2**31 - 2**20
+"""What protobuf, and so a single ONNX file, can hold; 1 MB is left for the graph."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportReport:
@@ -50,13 +53,20 @@ def export_detector(
         progress: called while comparing.
 
     Raises:
-        ExportError: the file cannot be written, or the precision cannot hold the weights.
+        ExportError: the file cannot be written, would be too large, or the precision cannot hold
+            the weights.
         ParityError: the file computes something else.
         DatasetError: `check` is no folder of images.
     """
     preprocess = metadata.preprocess
     crops = folder_crops(check, preprocess) if check else fixture_crops(preprocess)
     proto = build_graph(model, metadata)
+    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    if size > MAX_BYTES:
+        raise ExportError(
+            f"{out}: {size / 1e9:.1f} GB of weights in {metadata.precision}; "
+            "a single ONNX file holds 2: use a smaller --precision or depth"
+        )
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         onnx.save(proto, partial)

@@ -125,8 +125,8 @@ def restore(checkpoint: Checkpoint, backbone: Backbone) -> DetectorModel:
     found = model.tower.sha256()
     if found != known.sha256:
         raise WeightsError(
-            f"checkpoint: trained on {known.name} {known.pretrained} ({known.sha256[:12]}), not on "
-            f"this backbone, {backbone.info.name} {backbone.info.pretrained} ({found[:12]})"
+            f"checkpoint: trained on {_title(known, known.sha256)}, "
+            f"not on this backbone, {_title(backbone.info, found)}"
         )
     model.load_trained_state(checkpoint.state, "checkpoint")
     return model.eval()
@@ -137,6 +137,10 @@ def _texts(entry: str, path: Path) -> dict[str, str]:
         return {str(name): str(text) for name, text in json.loads(entry).items()}
     except (ValueError, AttributeError) as e:
         raise WeightsError(f"{path}: not a checkpoint that `fakescan train` wrote") from e
+
+
+def _title(info: BackboneInfo, sha256: str) -> str:
+    return " ".join(part for part in (info.name, info.pretrained, f"({sha256[:12]})") if part)
 
 
 def _fact(cls: type[T], texts: Mapping[str, str], name: str, path: Path) -> T:

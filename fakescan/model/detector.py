@@ -126,6 +126,11 @@ class DetectorModel(nn.Module):
         is_final = self.config.head == "final"
         cut = tower.cut(self.config.depth, keep_projection=is_final)
         self.tower = cut.requires_grad_(False)
+        if is_final and cut.proj is None:
+            raise ConfigError(
+                f"head 'final' needs the whole tower; this one is cut after block {self.depth}: "
+                "use head 'levels', or another backbone"
+            )
         width = tower.config.width
         self.experts = nn.ModuleDict(
             {str(k): BlockExperts(width, self.config.mole) for k in self.config.mole.blocks}

@@ -1,31 +1,55 @@
 """A scan's result -> text, one writer per format.
 
 A writer is a pure function from a `Report` to pieces of text: one before the findings, one for
-each finding as it comes, one after the last. Several writers are driven in step by `chunks`, so
-that any number of outputs costs one pass and holds one finding.
+each finding as it comes, and what is left after the last. Several writers are driven in step by
+`chunks`, so that any number of outputs costs one pass and holds one finding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import tee, zip_longest
 
+from fakescan.report.annotations import github_chunks
 from fakescan.report.delimited import csv_chunks
 from fakescan.report.envelope import json_chunks
+from fakescan.report.junit import junit_chunks
 from fakescan.report.lines import jsonl_chunks
+from fakescan.report.page import html_chunks
 from fakescan.report.record import Report, Writer
+from fakescan.report.sarif import sarif_chunks
 from fakescan.report.table import table_chunks
 
-__all__ = ["WRITERS", "Report", "Writer", "chunks"]
+__all__ = ["FORMATS", "Format", "Report", "Writer", "chunks"]
 
-WRITERS: dict[str, Writer] = {
-    "csv": csv_chunks,
-    "json": json_chunks,
-    "jsonl": jsonl_chunks,
-    "table": table_chunks,
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """One report format, and what it asks of a scan."""
+
+    writer: Writer
+    suffix: str | None = None
+    """Of its files; None for what is only printed."""
+    is_whole: bool = False
+    """A part of it is no use: a file gets its name when it is finished."""
+    hashes: bool = False
+    """Findings must carry the sha256 of their file."""
+    thumbnails: bool = False
+    """Findings must carry a small picture."""
+
+
+FORMATS = {
+    "table": Format(writer=table_chunks),
+    "csv": Format(writer=csv_chunks, suffix=".csv"),
+    "json": Format(writer=json_chunks, suffix=".json", is_whole=True),
+    "jsonl": Format(writer=jsonl_chunks, suffix=".jsonl"),
+    "sarif": Format(writer=sarif_chunks, suffix=".sarif", is_whole=True, hashes=True),
+    "junit": Format(writer=junit_chunks, suffix=".xml", is_whole=True),
+    "github": Format(writer=github_chunks),
+    "html": Format(writer=html_chunks, suffix=".html", is_whole=True, thumbnails=True),
 }
-"""By name; a name is also the suffix of the file, except for `table`, which is for eyes."""
+"""By the name that `--format` takes."""
 
 
 def chunks(report: Report, writers: Sequence[Writer]) -> Iterator[tuple[str, ...]]:

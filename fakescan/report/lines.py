@@ -20,7 +20,12 @@ def jsonl_chunks(report: Report) -> Iterator[str]:
 
 
 def json_line(finding: Finding) -> str:
-    """One finding as a JSON object on one line.
+    """One finding as a JSON object on one line."""
+    return json_text(json_row(finding))
+
+
+def json_row(finding: Finding) -> dict[str, Any]:
+    """One finding as values that JSON can carry, by key.
 
     A path that is not UTF-8 keeps its bytes in `path_b64`; `path` then shows U+FFFD for them.
     """
@@ -33,5 +38,10 @@ def json_line(finding: Finding) -> str:
         data = os.fsencode(row["path"])
         row["path"] = data.decode("utf-8", "replace")
         row["path_b64"] = base64.b64encode(data).decode()
+    return row
+
+
+def json_text(row: Any) -> str:
+    """JSON in one line of UTF-8."""
     text = json.dumps(row, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode()  # a reason may quote such a path
+    return text.encode("utf-8", "backslashreplace").decode()  # a reason may quote an odd path

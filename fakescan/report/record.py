@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fakescan.records import Finding, Summary
+from fakescan.records import Finding, Summary, Verdict
 
 REPORT_VERSION = 1
 """Grows when a reader of an older report could misunderstand a newer one."""
@@ -39,10 +39,17 @@ class Report:
     """Of the scan."""
     version: str
     """Of fakescan."""
+    root: str = ""
+    """Absolute folder that relative paths start from, and in which a repository's files lie."""
 
 
 Writer = Callable[[Report], Iterator[str]]
-"""Gives text before the findings, for each finding, and after the last."""
+"""Gives one piece of text before the findings, one for each, and any number after the last."""
+
+
+def is_flagged(finding: Finding) -> bool:
+    """True for what the detector does not take for a photograph: fake or uncertain."""
+    return finding.verdict in (Verdict.FAKE, Verdict.UNCERTAIN)
 
 
 def values(finding: Finding) -> dict[str, Any]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import io
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
-from fakescan.image import Limits, Picture, Preprocess, open_picture, view
+from fakescan.image import Limits, Picture, Preprocess, open_picture, to_rgb, view
 from fakescan.scan.formats import HEAD_BYTES, sniff
 
 HEIF_HINT = "HEIC needs an extra: pip install fakescan[heif]"
+THUMBNAIL_PX = 128
+"""Longer side; twice what a report shows, for dense screens."""
+THUMBNAIL_QUALITY = 60
+"""Of WebP: about 3 kB, so that 5,000 make a page that opens at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +30,8 @@ class Extras:
 
     hashes: bool = False
     """The sha256 of the file."""
+    thumbnails: bool = False
+    """A small picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +47,14 @@ class Crop:
     format: str | None
     """What the bytes say; None for pixels that were never a file."""
     sha256: str | None = None
-    """Of the file's bytes; only when that was asked for."""
+    """Of the file, when asked for."""
+    thumbnail: bytes | None = None
+    """A small WebP, when asked for."""
 
 
-def crop_file(path: Path, preprocess: Preprocess, limits: Limits) -> Crop:
+def crop_file(
+    path: Path, preprocess: Preprocess, limits: Limits, extras: Extras | None = None
+) -> Crop:
     """Decode and cut one regular file; anything else (FIFO, device, socket) is never opened.
 
     Raises:
@@ -50,19 +62,21 @@ def crop_file(path: Path, preprocess: Preprocess, limits: Limits) -> Crop:
     """
     _refuse(path, limits)
     try:
-        return cut(open_picture(path, limits), preprocess)
+        return _cropped(path, preprocess, limits, extras or Extras())
     except ImageUnsupported as e:
         raise _explained(e, _head(path)) from e
 
 
-def crop_bytes(data: bytes, preprocess: Preprocess, limits: Limits) -> Crop:
+def crop_bytes(
+    data: bytes, preprocess: Preprocess, limits: Limits, extras: Extras | None = None
+) -> Crop:
     """Decode and cut what the bytes of a file hold.
 
     Raises:
         ImageError: with the reason why it cannot be scored.
     """
     try:
-        return cut(open_picture(data, limits), preprocess)
+        return _cropped(data, preprocess, limits, extras or Extras())
     except ImageUnsupported as e:
         raise _explained(e, data[:HEAD_BYTES]) from e
 
@@ -80,6 +94,48 @@ def cut(picture: Picture, preprocess: Preprocess) -> Crop:
     except MemoryError as e:
         raise ImageTooLarge("not enough memory to decode it") from e
     return Crop(pixels, picture.width, picture.height, picture.format or None)
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """A WebP of the image, at most `THUMBNAIL_PX` on its longer side, without any metadata.
+
+    Args:
+        image: upright, in any mode that can be cut; left as it is.
+    """
+    scale = max(1.0, max(image.size) / THUMBNAIL_PX)
+    size = _divided(image.size, scale)
+    if scale > 4:  # coarsely first, so that only a small image is converted and smoothed
+        image = image.resize(_divided(image.size, scale / 4), Image.Resampling.NEAREST)
+    small = to_rgb(image).resize(size)
+    stream = io.BytesIO()
+    small.save(stream, "WEBP", quality=THUMBNAIL_QUALITY, method=2, exif=b"", icc_profile=b"")
+    return stream.getvalue()
+
+
+def _divided(size: tuple[int, int], divisor: float) -> tuple[int, int]:
+    return max(1, round(size[0] / divisor)), max(1, round(size[1] / divisor))
+
+
+def sha256_of(source: Path | bytes) -> str | None:
+    """Hash of a file's bytes, in hex; None when they cannot be read."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    try:
+        if not stat.S_ISREG(source.stat().st_mode):
+            return None
+        with source.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _cropped(source: Path | bytes, preprocess: Preprocess, limits: Limits, extras: Extras) -> Crop:
+    picture = open_picture(source, limits)
+    return replace(
+        cut(picture, preprocess),
+        sha256=sha256_of(source) if extras.hashes else None,
+        thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
+    )
 
 
 def _refuse(path: Path, limits: Limits) -> None:

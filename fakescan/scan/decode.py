@@ -233,12 +233,22 @@ class Child:
             error.sha256 = header.get("sha256")
             raise error
         px = header["px"]
-        data = self._answers.read(px * px * 3)
-        if len(data) < px * px * 3:
+        pixels = np.frombuffer(self._read(px * px * 3), np.uint8).reshape(px, px, 3)
+        thumbnail = self._read(header["thumbnail"]) or None
+        return Crop(
+            pixels,
+            header["width"],
+            header["height"],
+            header["format"],
+            sha256=header["sha256"],
+            thumbnail=thumbnail,
+        )
+
+    def _read(self, count: int) -> bytes:
+        data = self._answers.read(count)
+        if len(data) < count:
             raise self._lost()
-        pixels = np.frombuffer(data, np.uint8).reshape(px, px, 3)
-        width, height, name = header["width"], header["height"], header["format"]
-        return Crop(pixels, width, height, name, header.get("sha256"))
+        return data
 
     def _lost(self) -> ImageError:
         self._is_lost = True

@@ -42,6 +42,7 @@ class Judge:
             error=None if is_number else f"the detector gave {logit} for it",
             detector=self._fingerprint,
             sha256=crop.sha256,
+            thumbnail=crop.thumbnail,
         )
 
     def failed(self, path: str, error: ImageError) -> Finding:

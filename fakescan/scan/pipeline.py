@@ -51,7 +51,9 @@ class ScanSettings:
     archives: ArchiveLimits | None = None
     """How much to take out of archives; None does not look into them."""
     hashes: bool = False
-    """Whether findings carry the sha256 of their file."""
+    """Findings carry the sha256 of their file."""
+    thumbnails: bool = False
+    """Findings carry a small picture."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -124,7 +126,7 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_baseline: bool) ->
             max_megabytes=settings.selection.max_filesize,
         ),
         timeout_s=settings.timeout_s,
-        extras=Extras(hashes=settings.hashes or has_baseline),
+        extras=Extras(hashes=settings.hashes or has_baseline, thumbnails=settings.thumbnails),
     )
 
 

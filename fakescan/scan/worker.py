@@ -3,23 +3,20 @@
 It speaks over its standard input and output, a line of JSON each way, so that nothing which a
 damaged image could do to this process is ever unpickled by the parent:
 
-    in    {"preprocess": ..., "limits": ..., "timeout_s": ...}      once
-    out   {}                                                        once, when it is ready
+    in    {"preprocess": ..., "limits": ..., "timeout_s": ..., "extras": ...}     once
+    out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
-    out   {"width": ..., "height": ..., "format": ..., "px": S}     and S * S * 3 bytes of RGB
-    or    {"error": "why there are no pixels"}
+    out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T}
+          and S * S * 3 bytes of RGB, and T bytes of WebP
+    or    {"error": "why there are no pixels", "sha256": ...}
     or    {"bug": "traceback"}
-
-With `extras.hashes`, answers but the last have the key "sha256".
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
-import stat
 import sys
 import traceback
 from dataclasses import asdict, dataclass, field
@@ -31,7 +28,7 @@ from PIL import Image
 from fakescan.config import from_dict
 from fakescan.errors import ImageError
 from fakescan.image import Limits, Preprocess
-from fakescan.scan.crop import Extras, crop_bytes, crop_file
+from fakescan.scan.crop import Extras, crop_bytes, crop_file, sha256_of
 
 GRACE_S = 5.0
 """The parent's timeout comes first; the child's own is for when there is no parent any more."""
@@ -78,36 +75,24 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
     try:
-        header, pixels = _decode(image, job)
-        return header | ({"sha256": _sha256(image)} if job.extras.hashes else {}), pixels
+        if isinstance(image, bytes):
+            crop = crop_bytes(image, job.preprocess, job.limits, job.extras)
+        else:
+            crop = crop_file(image, job.preprocess, job.limits, job.extras)
+    except ImageError as e:
+        return {"error": str(e), "sha256": sha256_of(image) if job.extras.hashes else None}, b""
     except Exception:  # noqa: BLE001  (the parent raises it)
         return {"bug": traceback.format_exc()}, b""
-
-
-def _decode(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
-    try:
-        if isinstance(image, bytes):
-            crop = crop_bytes(image, job.preprocess, job.limits)
-        else:
-            crop = crop_file(image, job.preprocess, job.limits)
-    except ImageError as e:
-        return {"error": str(e)}, b""
-    px = len(crop.pixels)
-    header = {"width": crop.width, "height": crop.height, "format": crop.format, "px": px}
-    return header, crop.pixels.tobytes()
-
-
-def _sha256(image: Path | bytes) -> str | None:
-    """Of the file's bytes; None when there are none to be read."""
-    if isinstance(image, bytes):
-        return hashlib.sha256(image).hexdigest()
-    try:
-        if not stat.S_ISREG(image.stat().st_mode):
-            return None
-        with image.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (OSError, ValueError):
-        return None
+    thumbnail = crop.thumbnail or b""
+    header = {
+        "width": crop.width,
+        "height": crop.height,
+        "format": crop.format,
+        "px": len(crop.pixels),
+        "sha256": crop.sha256,
+        "thumbnail": len(thumbnail),
+    }
+    return header, crop.pixels.tobytes() + thumbnail
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:

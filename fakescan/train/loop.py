@@ -96,7 +96,8 @@ class Loop:
         """Start from the model's present weights."""
         if self.config.averaging:
             self.average = {k: v.detach().clone() for k, v in self.model.trained_state().items()}
-        self.position.is_done = not self.model.experts and self.config.probe.enabled
+        is_probe = not self.model.experts and self.config.probe.enabled
+        self.position.is_done = is_probe or self.config.epochs == 0
 
     def run(self, state_file: Path, watcher: Watcher) -> None:
         """Train from the present position to the end; the kept weights are in the model then."""
@@ -215,7 +216,7 @@ class Loop:
                 found = self.material.validate(self.model)
         found = self.processes.share(found)
         assert found is not None
-        figure = found.auc if self.config.monitor == "auc" else -found.loss
+        figure = found.figure(self.config.monitor)
         is_best = at.best is None or figure > at.best
         if is_best:
             at.best, at.best_epoch = figure, at.epoch

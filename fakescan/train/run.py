@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from fakescan.train.state import FILE as STATE
 from fakescan.train.state import Position
 from fakescan.train.validate import Validation, Validator
 from fakescan.train.views import ViewPool, ViewRecipe
+
+DRAW_EVERY_S = 20.0
+"""Drawing takes a second, which small runs should not spend on every epoch."""
 
 
 class Silence:
@@ -115,6 +119,7 @@ class _Recorder:
 
     def __init__(self, out: Path, at: Position, listener: Listener) -> None:
         self.out, self.listener = out, listener
+        self.drawn = time.monotonic()
         self.journal = Journal(out, done_steps=at.total_steps, done_epochs=at.epoch)
 
     def step(self, position: Position, steps: int, values: dict[str, Any]) -> None:
@@ -123,15 +128,20 @@ class _Recorder:
 
     def epoch(self, position: Position, values: dict[str, Any]) -> None:
         self.journal.add("epoch", position.total_steps, values)
-        draw_losses(self.journal.records, self.out / files.PICTURE)
+        if time.monotonic() - self.drawn > DRAW_EVERY_S:
+            self.draw()
         found = values["validation"]
         self.listener.note(
             f"epoch {values['epoch']}: held-out AUC {found['auc']:.4f}, loss {found['loss']:.4f}"
             + (", best so far" if values["is_best"] else "")
         )
 
-    def close(self) -> None:
+    def draw(self) -> None:
         draw_losses(self.journal.records, self.out / files.PICTURE)
+        self.drawn = time.monotonic()
+
+    def close(self) -> None:
+        self.draw()
         self.journal.close()
 
 

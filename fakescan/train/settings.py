@@ -13,6 +13,7 @@ from fakescan.model.backbone import BackboneConfig
 from fakescan.model.detector import ModelConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Monitor = Literal["mean", "auc", "loss"]
 
 DEFAULT_LEVELS = (4, 6, 8)
 """Read where no model is configured: of all sets tried, the best on unseen generators."""
@@ -78,7 +79,7 @@ class TrainConfig:
     draws: int = 2
     """Random views of each image; epoch e uses draw e modulo this."""
     epochs: int = 4
-    """Each sees as many images as there are, weighted by source and class."""
+    """Each sees as many images as there are, weighted by source and class; 0: the probe alone."""
     batch_size: int = 26
     """Units of one optimiser step over all processes: an image, or an aligned pair."""
     accumulate: int = 1
@@ -101,8 +102,10 @@ class TrainConfig:
     """Share of each class held out, by whole sources; 0: none, then nothing is calibrated."""
     validation_sources: tuple[str, ...] = ()
     """Sources to hold out instead of choosing by share."""
-    monitor: Literal["auc", "loss"] = "auc"
-    """Validation figure that decides which weights are kept and when to stop."""
+    monitor: Monitor = "mean"
+    """Validation figure that decides which weights are kept and when to stop: `auc` of the
+    images, `mean` of that and the aligned pairs' AUC, or the `loss`. Images alone reward
+    learning the training fakes' style; pairs do not."""
     patience: int = 2
     """Epochs without a better figure before training stops; 0: never stop early."""
     source_cap: int = 60
@@ -117,10 +120,17 @@ class TrainConfig:
     cache: CacheConfig = field(default_factory=CacheConfig)
 
     def __post_init__(self) -> None:
-        for name in ("draws", "epochs", "batch_size", "accumulate", "source_cap", "save_every"):
+        for name in ("draws", "batch_size", "accumulate", "source_cap", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "head_lr_factor", "weight_decay", "pair_weight", "patience"):
+        for name in (
+            "epochs",
+            "lr",
+            "head_lr_factor",
+            "weight_decay",
+            "pair_weight",
+            "patience",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("warmup", "averaging", "validation"):

@@ -37,8 +37,8 @@ class Position:
     """Done in this epoch."""
     total_steps: int = 0
     """Done in all."""
-    best: float | None = None
-    """Best validation figure; larger is better."""
+    best: tuple[float, float] | None = None
+    """Best validation figure and, where two are the same, minus its loss; larger is better."""
     best_epoch: int = 0
     """Epochs done when it was reached; 0 is the probe."""
     is_done: bool = False

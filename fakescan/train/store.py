@@ -28,6 +28,8 @@ from fakescan.errors import ConfigError
 
 RESERVE_BYTES = 1 << 30
 """Left free on the disk."""
+FLUSH_ROWS = 32
+"""Rows that a kill may cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,9 @@ class RowStore:
                 writer.flush()
             except OSError as e:
                 raise ConfigError(f"trunk cache {self.folder}: {e.strerror or e}") from e
+            except KeyboardInterrupt:
+                writer.flush()
+                raise
             finally:
                 writer.close()
                 self.refresh()
@@ -173,7 +178,7 @@ class RowWriter:
                 raise ValueError(f"{file}: rows of {shape} expected, got {data.shape}")
             self._files[file].write(data.tobytes())
         self._waiting += names
-        if len(self._waiting) >= 64:
+        if len(self._waiting) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:

@@ -13,7 +13,7 @@ from fakescan.data.samples import Sample
 from fakescan.evaluate.metrics import weighted_auc
 from fakescan.model.detector import DetectorModel
 from fakescan.train.sampling import source_weights
-from fakescan.train.settings import Precision
+from fakescan.train.settings import Monitor, Precision
 from fakescan.train.trunk import autocast
 from fakescan.train.trunks import Draw, Trunks, chunks
 from fakescan.train.views import CENTRE
@@ -35,6 +35,14 @@ class Validation:
     """At logit 0."""
     pair_auc: float | None
     """Over the aligned pairs."""
+
+    def figure(self, monitor: Monitor) -> tuple[float, float]:
+        """What is compared between states, higher better; ties go to the lower loss."""
+        if monitor == "loss":
+            return 0.0, -self.loss
+        if monitor == "auc" or self.pair_auc is None:
+            return self.auc, -self.loss
+        return (self.auc + self.pair_auc) / 2, -self.loss
 
 
 class Validator:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -119,7 +120,7 @@ class ViewPool:
     def _workers(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_nice)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_settle)
         return self._pool
 
 
@@ -138,7 +139,8 @@ def _result(job: ViewJob, future: Future[View]) -> View:
         ) from e
 
 
-def _nice() -> None:
-    """Let the training process come first: it waits for nothing but crops."""
+def _settle() -> None:
+    """Leave Ctrl-C to the training process, and the processor too: it waits for nothing else."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(AttributeError, OSError):
         os.nice(1)

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import io
 import json
 import os
@@ -45,7 +46,9 @@ def test_quiet_says_nothing_on_standard_error(scan, photos):
     assert scan(photos, "-q")[2] == ""
 
 
-@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "table"])
+@pytest.mark.parametrize(
+    "name", ["csv", "json", "jsonl", "table", "sarif", "junit", "github", "html"]
+)
 def test_standard_output_takes_every_format(scan, photos, name):
     _, out, _ = scan(photos, "--format", name)
     assert "bright.webp" in out
@@ -65,6 +68,33 @@ def test_several_outputs_agree_and_leave_standard_output_empty(scan, photos, tmp
     assert {p.name for p in tmp_path.iterdir()} == {"photos", *(f.name for f in files)}
 
 
+def test_only_flagged_leaves_real_images_out_of_reports_and_counts_them(scan, photos, tmp_path):
+    _, _, err = scan(photos, "--only-flagged", "-o", tmp_path / "r.csv", "-o", tmp_path / "r.json")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        assert [r["verdict"] for r in csv.DictReader(file)] == ["error", "uncertain", "fake"]
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["counts"]["real"] == 1
+    assert document["settings"]["only_flagged"] is True
+    assert err.startswith("4 images: 1 real, ")
+
+
+def test_a_sarif_report_names_images_by_content(scan, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert scan("photos", "-o", "r.sarif")[0] == 0
+    (run,) = json.loads((tmp_path / "r.sarif").read_text())["runs"]
+    (result,) = [r for r in run["results"] if r["ruleId"] == "fake-image"]
+    place = result["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert place["uri"] == "photos/sub/bright.webp"
+    data = (photos / "sub" / "bright.webp").read_bytes()
+    assert result["partialFingerprints"] == {"contentSha256/v1": hashlib.sha256(data).hexdigest()}
+
+
+def test_reports_that_are_no_use_in_part_leave_nothing_when_a_scan_fails(scan, photos, tmp_path):
+    names = ("r.json", "r.sarif", "r.xml", "r.html", "none/r.csv")
+    assert scan(photos, *[x for n in names for x in ("-o", tmp_path / n)])[0] == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+
+
 def test_an_output_and_a_format_give_both(scan, photos, tmp_path):
     _, out, _ = scan(photos, "-o", tmp_path / "r.json", "-f", "jsonl")
     assert len(out.splitlines()) == 4
@@ -80,9 +110,13 @@ def test_an_output_and_a_format_give_both(scan, photos, tmp_path):
         (["--fail-on", "uncertain"], 1),
         (["--fail-on", "uncertain", "--threshold", "0.5"], 0),
         (["--fail-on", "uncertain", "--fail-on", "fake", "--threshold", "0.5"], 1),
+        (["--max-fake", "0"], 1),
+        (["--max-fake", "1"], 0),
+        (["--max-fake", "1", "--threshold", "0.5"], 1),  # two fakes then
+        (["--max-fake", "9", "--fail-on", "error"], 1),
     ],
 )
-def test_only_fail_on_makes_a_verdict_an_exit_code(scan, photos, arguments, code):
+def test_only_fail_on_and_max_fake_make_verdicts_an_exit_code(scan, photos, arguments, code):
     assert scan(photos, *arguments)[0] == code
 
 
@@ -109,7 +143,14 @@ def test_a_path_that_does_not_exist_is_code_2_before_anything_is_scanned(scan, p
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--nonsense"], [".", "--device", "tpu"], [".", "--fail-on", "real"], [".", "-f", "xml"]],
+    [
+        [],
+        ["--nonsense"],
+        [".", "--device", "tpu"],
+        [".", "--fail-on", "real"],
+        [".", "-f", "xml"],
+        [".", "--max-fake", "-1"],
+    ],
 )
 def test_a_wrong_command_line_is_code_2(arguments, capsys):
     assert main(["scan", *arguments]) == 2
@@ -121,7 +162,10 @@ def test_a_wrong_command_line_is_code_2(arguments, capsys):
     [
         (["--threshold", "7"], "threshold: must lie between 0 and 1, got 7.0"),
         (["--batch-size", "0"], "batch_size: must be positive, got 0"),
-        (["-o", "report.txt"], "report.txt: no report format; known: .csv, .json, .jsonl"),
+        (
+            ["-o", "report.txt"],
+            "report.txt: no report format; known: .csv, .html, .json, .jsonl, .sarif, .xml",
+        ),
         (["-o", "a.csv", "-o", "a.csv"], "--output: the same file twice"),
         (["-o", "none/report.csv"], "none/report.csv: cannot be written"),
         (["-o", "none/report.json"], "none/report.json: cannot be written"),

@@ -16,17 +16,12 @@ def start(tiny, *arguments, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
-@posix
-def test_a_terminal_gets_a_table_in_colour_with_a_bar_and_no_raw_escape(tiny, tmp_path):
+def on_terminal(command, **variables):
+    """What a command prints on a terminal, all of it."""
     pty = pytest.importorskip("pty")
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("a.png", "b\x1b[31m[red].png"):
-        Image.new("RGB", (20, 20), "white").save(folder / name)
     primary, secondary = pty.openpty()
-    command = [sys.executable, "-m", "fakescan", "scan", "--model", tiny, folder]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "40"}
-    environment.pop("NO_COLOR", None)
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    environment |= {"TERM": "xterm", "COLUMNS": "40"} | variables
     process = subprocess.Popen(command, stdout=secondary, stderr=secondary, env=environment)
     os.close(secondary)
     text = b""
@@ -37,6 +32,16 @@ def test_a_terminal_gets_a_table_in_colour_with_a_bar_and_no_raw_escape(tiny, tm
         pass  # the other end closed
     os.close(primary)
     assert process.wait() == 0
+    return text
+
+
+@posix
+def test_a_terminal_gets_a_table_in_colour_with_a_bar_and_no_raw_escape(tiny, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b\x1b[31m[red].png"):
+        Image.new("RGB", (20, 20), "white").save(folder / name)
+    text = on_terminal([sys.executable, "-m", "fakescan", "scan", "--model", tiny, folder])
     assert rb"b\x1b[31m[red].png" in text
     assert b"scanning" in text
     assert b"\x1b[1;31mfake" in text
@@ -44,7 +49,17 @@ def test_a_terminal_gets_a_table_in_colour_with_a_bar_and_no_raw_escape(tiny, tm
 
 
 @posix
-@pytest.mark.parametrize("name", ["csv", "json", "jsonl"])
+@pytest.mark.parametrize(("options", "variables"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"})])
+def test_colours_can_be_switched_off(tiny, photos, options, variables):
+    command = [sys.executable, "-m", "fakescan", "scan", "--no-progress", "--model", tiny, photos]
+    text = on_terminal([*command, *options], **variables)
+    assert b"fake" in text
+    assert b"\x1b[3" not in text
+    assert b";3" not in text
+
+
+@posix
+@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "html", "sarif"])
 def test_ctrl_c_ends_a_scan_with_a_partial_report_and_code_130(tiny, tmp_path, name):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -68,6 +83,12 @@ def test_ctrl_c_ends_a_scan_with_a_partial_report_and_code_130(tiny, tmp_path, n
         assert document["status"] == "partial"
         assert 3 <= len(document["findings"]) < 3003
         assert sum(document["counts"].values()) >= len(document["findings"])
+    elif name == "html":
+        assert '"is_complete": false' in text
+        assert text.endswith("</html>\n")
+    elif name == "sarif":
+        (run,) = json.loads(text)["runs"]
+        assert run["invocations"][0]["executionSuccessful"] is False
     else:
         assert text.endswith("\n")
         assert 3 <= text.count("\n") < 3003

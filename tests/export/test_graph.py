@@ -117,14 +117,14 @@ def test_routing_survives_the_export(run_graph, site):
 
 def test_the_chosen_expert_is_what_moves_the_logit(run_graph):
     """Zeroing one expert changes the images whose tokens it serves, and no others."""
-    model, pixels = tiny_model(blocks=(2,), experts="separate"), tiny_pixels(8)
+    model = tiny_model(blocks=(2,), experts="separate", router_width=9)
+    pixels = tiny_pixels(8)
     before = run_graph(model, pixels)
     serves = (before["router_logits"].argmax(-1) == 1).any(axis=(1, 2))
     with torch.no_grad():
         model.experts["2"]["mlp"].lora_B[:, 4:12] = 0  # the second of ranks 4, 8, 16
     moved = np.abs(run_graph(model, pixels)["logit"] - before["logit"]) > 1e-6
-    assert serves.any()
-    assert not serves.all() or len(serves) == serves.sum()
+    assert 0 < serves.sum() < len(serves)
     np.testing.assert_array_equal(moved, serves)
 
 

@@ -168,6 +168,13 @@ def test_a_place_that_cannot_be_written_is_an_export_error(tmp_path):
         export_detector(*_pair(tiny_model()), out=tmp_path / "none" / "d.onnx")
 
 
+def test_more_than_a_single_file_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "MAX_BYTES", 10_000)
+    with pytest.raises(ExportError, match="a single ONNX file holds 2"):
+        export_detector(*_pair(tiny_model()), out=tmp_path / "d.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_fixtures_are_the_same_every_time():
     first, second = (fixture_crops(Preprocess(image_px=64)) for _ in range(2))
     assert first.shape == (108, 64, 64, 3)

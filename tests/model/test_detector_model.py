@@ -122,3 +122,8 @@ def test_a_folded_head_is_the_same_function():
     features = torch.randn(5, len(head.weight))
     weight, bias = head.folded()
     torch.testing.assert_close(features @ weight + bias, head(features), atol=1e-4, rtol=1e-4)
+
+
+def test_a_final_head_on_a_cut_tower_is_refused_with_what_to_use_instead():
+    with pytest.raises(ConfigError, match="use head 'levels'"):
+        DetectorModel(tiny_tower(has_projection=False), ModelConfig(head="final"))

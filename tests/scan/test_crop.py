@@ -1,3 +1,5 @@
+import hashlib
+import io
 import os
 import sys
 
@@ -7,7 +9,7 @@ from PIL import Image
 
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
 from fakescan.image import Limits, Preprocess
-from fakescan.scan.crop import crop_bytes, crop_file
+from fakescan.scan.crop import THUMBNAIL_PX, Extras, crop_bytes, crop_file, thumbnail
 
 PREPROCESS = Preprocess(image_px=16)
 
@@ -112,3 +114,38 @@ def test_a_fifo_is_not_opened(tmp_path):
 def test_a_file_that_is_gone_says_so(tmp_path):
     with pytest.raises(ImageError, match="the file is gone"):
         crop(tmp_path / "gone.png")
+
+
+MODES = ("RGB", "RGBA", "LA", "L", "1", "P", "CMYK", "I;16", "YCbCr")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(1, 1), (60, 20), (129, 128), (900, 700), (3, 3000)])
+def test_a_thumbnail_is_small_rgb_and_leaves_the_image_as_it_is(mode, size):
+    image = Image.new(mode, size)
+    found = Image.open(io.BytesIO(thumbnail(image)))
+    assert (found.format, found.mode) == ("WEBP", "RGB")
+    longer = min(max(size), THUMBNAIL_PX)
+    assert max(found.size) == longer
+    assert found.size == tuple(max(1, round(longer * side / max(size))) for side in size)
+    assert (image.mode, image.size) == (mode, size)
+
+
+def test_a_thumbnail_carries_none_of_the_files_metadata(tmp_path):
+    image = Image.new("RGB", (300, 200))
+    exif = image.getexif()
+    exif[0x010E] = "where I live"
+    image.save(tmp_path / "a.jpg", exif=exif, icc_profile=b"profile of mine", comment=b"secret")
+    found = crop_file(tmp_path / "a.jpg", PREPROCESS, Limits(), Extras(thumbnails=True)).thumbnail
+    for text in (b"where I live", b"profile of mine", b"secret"):
+        assert text in (tmp_path / "a.jpg").read_bytes()
+        assert text not in found
+
+
+def test_extras_are_only_made_when_asked_for(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    plain = crop(tmp_path / "a.png")
+    assert (plain.sha256, plain.thumbnail) == (None, None)
+    hashed = crop_file(tmp_path / "a.png", PREPROCESS, Limits(), Extras(hashes=True))
+    assert hashed.sha256 == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    assert hashed.thumbnail is None

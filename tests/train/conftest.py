@@ -1,63 +1,53 @@
-"""A tiny backbone, and small labelled images that differ by a pattern."""
+"""A tiny backbone, and small labelled images that differ by a tint."""
 
 from __future__ import annotations
 
 import csv
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import open_clip
+import onnx
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
+from fakescan.export.graph import build_graph
 from fakescan.model.backbone import BackboneConfig
 from fakescan.model.detector import ModelConfig
-from fakescan.model.tower import Tower, TowerConfig
+from fakescan.train.run import train
 from fakescan.train.settings import CacheConfig, TrainConfig
-
-TINY = "tiny-vit-for-tests"
-SIZES = TowerConfig(
-    image_px=16, patch_px=8, width=32, blocks=3, heads=2, mlp_width=128, embed_dim=16
-)
-"""Of the tiny tower."""
+from towers import tiny_metadata, tiny_model, tiny_tower
 
 
 def write_image(path: Path, *, is_fake: bool, seed: int) -> None:
-    """A smooth picture; a fake has a faint chequered pattern on it."""
+    """A smooth picture; a fake is bluer."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize((40, 36), Image.Resampling.BICUBIC), np.int16)
     if is_fake:
-        pattern = (np.indices((36, 40)).sum(0) % 2 * 2 - 1) * 20
-        pixels = pixels + pattern[..., None]
+        pixels = pixels + np.array([-110, 0, 110], np.int16)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
 
 
 @pytest.fixture(scope="session")
-def backbone(tmp_path_factory):
-    """A tiny tower under a name of its own, with seeded weights."""
-    folder = tmp_path_factory.mktemp("backbone")
-    values = {
-        "embed_dim": SIZES.embed_dim,
-        "quick_gelu": True,
-        "vision_cfg": {
-            "image_size": SIZES.image_px,
-            "layers": SIZES.blocks,
-            "width": SIZES.width,
-            "head_width": SIZES.width // SIZES.heads,
-            "patch_size": SIZES.patch_px,
-        },
-        "text_cfg": {},
-    }
-    (folder / f"{TINY}.json").write_text(json.dumps(values))
-    open_clip.add_model_config(folder / f"{TINY}.json")
-    torch.manual_seed(0)
-    save_file(Tower(SIZES).state_dict(), folder / "tiny.safetensors")
-    return BackboneConfig(name=TINY, weights=folder / "tiny.safetensors")
+def write_detector():
+    """Write a tiny detector of three blocks, with random experts after some of them."""
+
+    def write(path, *, adapted=(), class_scale=1.0):
+        tower = tiny_tower(blocks=3, has_projection=False)
+        tower.class_embedding.data *= class_scale
+        model = tiny_model(tower=tower, blocks=adapted)
+        onnx.save(build_graph(model, tiny_metadata(model)), path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory, write_detector):
+    """The tower of such a file."""
+    return BackboneConfig(weights=write_detector(tmp_path_factory.mktemp("backbone") / "tiny.onnx"))
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +78,9 @@ def pairs(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def config(backbone, data, tmp_path):
-    """A run of seconds; change what a test is about with `replace`."""
+@pytest.fixture(scope="session")
+def shared_config(backbone, data, tmp_path_factory):
+    """A run of a second, over a cache that all tests with it share."""
     return TrainConfig(
         data=(data,),
         backbone=backbone,
@@ -102,5 +92,19 @@ def config(backbone, data, tmp_path):
         validation=0.25,
         save_every=3,
         workers=0,
-        cache=CacheConfig(folder=tmp_path / "cache"),
+        cache=CacheConfig(folder=tmp_path_factory.mktemp("cache")),
     )
+
+
+@pytest.fixture(scope="session")
+def finished(shared_config, tmp_path_factory):
+    """The folder of that run; tests leave it as it is."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    train(shared_config, out)
+    return out
+
+
+@pytest.fixture
+def config(shared_config, tmp_path):
+    """The same settings with a cache of the test's own."""
+    return replace(shared_config, cache=CacheConfig(folder=tmp_path / "cache"))

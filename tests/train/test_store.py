@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_a_writer_that_is_killed_leaves_only_whole_rows(tmp_path):
         "with store.extending() as writer:\n"
         "    for i in range(10**9): writer.append([f'row{i}'], arrays(i)); writer.flush()\n"
     )
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parent)
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), here])
     names = tmp_path / "rows.txt"
     while not (names.exists() and names.stat().st_size > 200):
@@ -95,5 +96,5 @@ def test_too_full_a_disk_is_told_in_gigabytes(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="trunk cache .*cannot be written"):
+    with pytest.raises(ConfigError, match=r"trunk cache .*cannot be written"):
         RowStore(tmp_path / "file" / "below", LAYOUT, {})
