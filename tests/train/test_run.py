@@ -240,6 +240,7 @@ def test_fp16_needs_a_gpu(config, tmp_path):
         pytest.skip("there is one")
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         train(replace(config, precision="fp16"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()  # said before hours of frozen blocks
 
 
 def test_bf16_trains(config, tmp_path):
