@@ -7,6 +7,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -44,7 +45,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     unknown = [key for key in values if key not in names]
     if unknown:
         raise ConfigError(f"{where}: unknown setting {unknown[0]!r}; known: {', '.join(names)}")
-    built = {key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    built = {key: build(hints[key], value, f"{where}: {key}") for key, value in values.items()}
     try:
         return cls(**built)
     except ConfigError as e:
@@ -67,10 +68,52 @@ def dump(settings: Any) -> str:
     return _table(to_dict(settings), ())
 
 
+def literal(value: Any) -> str:
+    """A plain value that is no table, as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(literal(v) for v in value)}]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+
+
+def build(hint: Any, value: Any, where: str) -> Any:
+    """Build one value from its plain form.
+
+    Args:
+        hint: its type.
+        value: as read from TOML or JSON.
+        where: opens every message, such as the file's name and the setting's.
+
+    Raises:
+        ConfigError: it has another type, or is none of the choices.
+    """
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _build_union(args, value, where)
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ConfigError(f"{where}: {value!r}; known: {', '.join(map(str, args))}")
+    if origin in (tuple, list):
+        items = _build_items(args if origin is tuple else (*args, ...), value, where)
+        return items if origin is tuple else list(items)
+    if origin in (dict, Mapping):
+        _expect(isinstance(value, Mapping), "table", value, where)
+        return dict(value)
+    if dataclasses.is_dataclass(hint):
+        _expect(isinstance(value, Mapping), "table", value, where)
+        return from_dict(typing.cast(type[Any], hint), value, where)
+    return value if hint is Any else _build_scalar(hint, value, where)
+
+
 def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
     plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
     nested = {k: v for k, v in values.items() if isinstance(v, dict)}
-    lines = [f"{_key(k)} = {_literal(v)}\n" for k, v in plain.items()]
+    lines = [f"{_key(k)} = {literal(v)}\n" for k, v in plain.items()]
     if path and (plain or not nested):
         lines.insert(0, f"\n[{'.'.join(_key(p) for p in path)}]\n")
     return "".join(lines) + "".join(_table(v, (*path, k)) for k, v in nested.items())
@@ -78,18 +121,7 @@ def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
 
 def _key(name: str) -> str:
     is_bare = name and all(c.isascii() and (c.isalnum() or c in "-_") for c in name)
-    return name if is_bare else _literal(name)
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, list):
-        return f"[{', '.join(_literal(v) for v in value)}]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+    return name if is_bare else literal(name)
 
 
 def _plain(value: Any) -> Any:
@@ -102,27 +134,6 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _build(hint: Any, value: Any, where: str) -> Any:
-    origin, args = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _build_union(args, value, where)
-    if origin is Literal:
-        if value in args:
-            return value
-        raise ConfigError(f"{where}: {value!r}; known: {', '.join(map(str, args))}")
-    if origin is tuple:
-        return _build_tuple(args, value, where)
-    if origin in (dict, Mapping):
-        _expect(isinstance(value, Mapping), "table", value, where)
-        return dict(value)
-    if dataclasses.is_dataclass(hint):
-        _expect(isinstance(value, Mapping), "table", value, where)
-        return from_dict(typing.cast(type[Any], hint), value, where)
-    return _build_scalar(hint, value, where)
-
-
 def _build_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in args:
         return None
@@ -131,24 +142,28 @@ def _build_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
         if arg is type(None):
             continue
         try:
-            return _build(arg, value, where)
+            return build(arg, value, where)
         except ConfigError as e:
             reasons.append(e)
     raise reasons[0]
 
 
-def _build_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+def _build_items(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     _expect(isinstance(value, (list, tuple)), "list", value, where)
     if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_build(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        return tuple(build(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if len(value) != len(args):
         raise ConfigError(f"{where}: expected {len(args)} values, got {len(value)}")
     return tuple(
-        _build(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True))
+        build(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True))
     )
 
 
 def _build_scalar(hint: Any, value: Any, where: str) -> Any:
+    if issubclass(hint, StrEnum):
+        if value in tuple(hint):
+            return hint(value)
+        raise ConfigError(f"{where}: {value!r}; known: {', '.join(hint)}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is Path and isinstance(value, str):

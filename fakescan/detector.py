@@ -105,7 +105,7 @@ class Detector:
             if isinstance(look, Crop):
                 yield self._judge.scored(name, look, next(logits))
             else:
-                yield self._judge.failed(name, str(look))
+                yield self._judge.failed(name, look)
 
     def _look(self, item: Item) -> Crop | ImageError:
         preprocess = self.metadata.preprocess

@@ -54,6 +54,9 @@ class ParityError(ExportError):
 class ImageError(FakescanError):
     """One image cannot be scored; a scan turns it into a finding with verdict `error`."""
 
+    sha256: str | None = None
+    """Of the file's bytes, when that was asked for and they could be read."""
+
 
 class ImageUnreadable(ImageError):  # noqa: N818
     """The file is damaged, truncated, empty, or gone."""

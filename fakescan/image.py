@@ -14,6 +14,7 @@ How pixels of every kind become 8-bit RGB:
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -49,6 +50,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MAX_ASPECT = 16
 """Longer images lose their ends before they are enlarged; the centre crop is far inside."""
 
+DAMAGED = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error),
+    *(OverflowError, MemoryError, ZeroDivisionError, AttributeError),
+    RuntimeError,  # the AVIF decoder's
+)
+"""What Pillow raises on damaged files."""
+
 Geometry = Literal["crop", "resize", "pad"]
 
 
@@ -58,6 +66,8 @@ class Limits:
 
     max_megapixels: float = 250.0
     """Millions of pixels, from the header."""
+    max_megabytes: float | None = None
+    """Of a file, in 10^6 bytes; checked where files are opened, before any byte is read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,13 +264,14 @@ def _reasons() -> Iterator[None]:
         raise ImageUnreadable("the file is gone") from e
     except PermissionError as e:
         raise ImageUnreadable("no permission to read it") from e
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as e:
-        raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
-    except (OverflowError, MemoryError, ZeroDivisionError, AttributeError) as e:
+    except DAMAGED as e:
         raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
     except Image.DecompressionBombError as e:
         raise ImageTooLarge(_one_line(e)) from e
 
 
 def _one_line(e: BaseException) -> str:
-    return " ".join(str(e).split())[:200] or type(e).__name__
+    text = " ".join(str(e).split())[:200]
+    if text.startswith("decoder error"):  # Pillow's numbers
+        return "its pixel data make no sense"
+    return text or type(e).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,111 @@ Threshold = Annotated[
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch a detector.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="In folders, only files that match; as in .gitignore. Repeatable.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="In folders, leave out what matches; as in .gitignore. Repeatable.",
+    ),
+]
+IgnoreFiles = Annotated[
+    bool, typer.Option("--ignore-files/--no-ignore-files", help="Heed .fakescanignore files.")
+]
+Hidden = Annotated[
+    bool, typer.Option("--hidden/--no-hidden", help="In folders, take names with a dot in front.")
+]
+FollowSymlinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-symlinks/--no-follow-symlinks",
+        help="Follow links to folders, and out of the folder that is named.",
+    ),
+]
+MaxDepth = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Levels of folders; 1 takes only files directly in a folder."
+    ),
+]
+MaxFilesize = Annotated[
+    float | None, typer.Option(metavar="MB", help="Larger files are not opened.")
+]
+UseArchives = Annotated[
+    bool,
+    typer.Option("--archives/--no-archives", help="Look into zip and tar (gz, bz2, xz) archives."),
+]
+ArchiveMembers = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Members looked at in one archive.")
+]
+ArchiveMegabytes = Annotated[
+    float, typer.Option(metavar="MB", help="What one archive may unpack to.")
+]
+ArchiveRatio = Annotated[
+    float, typer.Option(metavar="N", help="Times its size that one archive may unpack to.")
+]
+FromFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|-", help="Also scan the paths listed there, one a line; - is standard input."
+    ),
+]
+Null = Annotated[
+    bool, typer.Option("--null", "-0", help="Paths in --from-file end with a null character.")
+]
+Hash = Annotated[
+    bool, typer.Option("--hash/--no-hash", help="Put the sha256 of each file into JSON reports.")
+]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        metavar="FILE",
+        help="JSON report with hashes: what it knows, by content and verdict, is not reported.",
+    ),
+]
+CopyFlagged = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Copy flagged images there, under their paths."),
+]
+MoveFlagged = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Move flagged images there, under their paths."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied or moved.")]
+
+
+def _apply_settings(context: typer.Context, file: Path | None) -> Path | None:
+    """Make settings from the environment and a file the defaults of the other options."""
+    from fakescan.cli import settings
+    from fakescan.cli.scan import scan
+
+    if not (context.resilient_parsing or context.params.get("no_config")):
+        found = settings.given(settings.options_of(scan), file)
+        context.default_map = {s.option.parameter: s.value for s in found.values()}
+    return file
+
+
+NoConfig = Annotated[
+    bool,
+    typer.Option("--no-config", is_eager=True, help="No settings file and no FAKESCAN_ variables."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        is_eager=True,
+        callback=_apply_settings,
+        help="Settings file.",
+        show_default="the nearest fakescan.toml or pyproject.toml",
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error.")
 ]

@@ -23,14 +23,20 @@ from rich.progress import (
 from fakescan import weights
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report.table import visible
+from fakescan.scan.selection import Selection
 from fakescan.scan.walk import walk
 
 ERRORS_SHOWN = 5
 
 
 @contextmanager
-def scan_progress(targets: Sequence[str], console: Console) -> Iterator[Progress]:
-    """A bar for a scan of these targets; a second walk beside it finds out how many there are."""
+def scan_progress(
+    targets: Sequence[str], console: Console, selection: Selection
+) -> Iterator[Progress]:
+    """A bar for a scan of these targets; a second walk beside it finds out how many there are.
+
+    With archives nobody knows: what is in a packed tar is only seen while it is read.
+    """
     columns = (
         TextColumn("scanning"),
         BarColumn(),
@@ -42,7 +48,9 @@ def scan_progress(targets: Sequence[str], console: Console) -> Iterator[Progress
         *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:
         task = progress.add_task("scan", total=None)
-        threading.Thread(target=_count, args=(targets, progress, task), daemon=True).start()
+        if not selection.archives:
+            arguments = (targets, selection, progress, task)
+            threading.Thread(target=_count, args=arguments, daemon=True).start()
         yield progress
 
 
@@ -99,5 +107,5 @@ def print_summary(summary: Summary, errors: Sequence[Finding], console: Console)
         console.print("interrupted: this report is partial")
 
 
-def _count(targets: Sequence[str], progress: Progress, task: TaskID) -> None:
-    progress.update(task, total=sum(1 for _ in walk(targets, Counter())))
+def _count(targets: Sequence[str], selection: Selection, progress: Progress, task: TaskID) -> None:
+    progress.update(task, total=sum(1 for _ in walk(targets, Counter(), selection)))

@@ -34,8 +34,10 @@ class FailOn(StrEnum):
 
 def scan(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Images, and folders of images.")
-    ],
+        list[str] | None, typer.Argument(metavar="PATH", help="Images, and folders of images.")
+    ] = None,
+    from_file: options.FromFile = None,
+    null: options.Null = False,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -84,6 +86,31 @@ def scan(
         float, typer.Option(metavar="SECONDS", help="What decoding one image may take.")
     ] = 60.0,
     max_megapixels: Annotated[float, typer.Option(help="Larger images are not decoded.")] = 250.0,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    ignore_files: options.IgnoreFiles = True,
+    hidden: options.Hidden = False,
+    follow_symlinks: options.FollowSymlinks = False,
+    max_depth: options.MaxDepth = None,
+    max_filesize: options.MaxFilesize = None,
+    archives: options.UseArchives = False,
+    archive_members: options.ArchiveMembers = 10_000,
+    archive_megabytes: options.ArchiveMegabytes = 4000.0,
+    archive_ratio: options.ArchiveRatio = 200.0,
+    hash_: options.Hash = False,
+    baseline: options.BaselineFile = None,
+    flagged: Annotated[
+        list[FailOn] | None,
+        typer.Option(
+            help="Verdicts that --copy-flagged and --move-flagged mean. Repeatable.",
+            show_default="fake",
+        ),
+    ] = None,
+    copy_flagged: options.CopyFlagged = None,
+    move_flagged: options.MoveFlagged = None,
+    dry_run: options.DryRun = False,
+    no_config: options.NoConfig = False,
+    config: options.Config = None,
     offline: options.Offline = False,
     no_color: options.NoColor = False,
     no_progress: options.NoProgress = False,
@@ -95,15 +122,38 @@ def scan(
     Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
     3 a detector that cannot be used, or images and none scored; 130 interrupted.
     """
+    from fakescan.cli.choosing import named, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
+    from fakescan.scan.archive import ArchiveLimits
     from fakescan.scan.pipeline import ScanSettings
+    from fakescan.scan.selection import Selection
 
+    del no_config, config  # they have set the defaults of the others
+    targets = named(paths, from_file, is_null=null)
+    gathering = wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
+    selection = Selection(
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        ignore_files=ignore_files,
+        hidden=hidden,
+        follow_symlinks=follow_symlinks,
+        max_depth=max_depth,
+        max_filesize=max_filesize,
+        archives=archives,
+        leave_out=str(gathering.folder) if gathering else None,
+    )
+    limits = ArchiveLimits(
+        members=archive_members, megabytes=archive_megabytes, ratio=archive_ratio
+    )
     settings = ScanSettings(
         threshold=threshold,
         batch_size=batch_size,
         workers=workers,
         timeout_s=timeout,
         max_megapixels=max_megapixels,
+        selection=selection,
+        archives=limits if archives else None,
+        hashes=hash_,
     )
     wanted = Wanted(
         files=tuple(output or ()),
@@ -116,6 +166,9 @@ def scan(
         is_offline=offline,
         is_quiet=quiet,
         has_progress=not (no_progress or quiet),
+        baseline=baseline,
+        gathering=gathering,
+        flagged=frozenset(v.value for v in flagged or (FailOn.FAKE,)),
         has_color=not no_color,
     )
-    raise typer.Exit(run_scan(paths, settings, wanted))
+    raise typer.Exit(run_scan(targets, settings, wanted))

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import fakescan
 from fakescan import weights
+from fakescan.cli.choosing import gather_flagged, remember_flagged
 from fakescan.cli.interrupt import Interrupt
 from fakescan.cli.output import check_outputs, format_of, write_report
 from fakescan.cli.progress import (
@@ -24,12 +25,13 @@ from fakescan.cli.progress import (
 )
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report import FORMATS, Report
+from fakescan.scan.baseline import read_baseline
+from fakescan.scan.gather import Gathering
 from fakescan.scan.judge import band_at
 from fakescan.scan.pipeline import ScanSettings, scan
-from fakescan.scan.walk import check
 from fakescan.session import Device, OnnxSession, runtime
 
-FAILED_ON, NOTHING_SCORED, INTERRUPTED = 1, 3, 130
+FAILED_ON, NOT_GATHERED, NOTHING_SCORED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes that are no error's; docs/reference/exit-codes.md lists all."""
 
 
@@ -54,6 +56,12 @@ class Wanted:
     is_quiet: bool
     has_progress: bool
     has_color: bool
+    baseline: Path | None = None
+    """Report of what is known, and not reported again."""
+    gathering: Gathering | None = None
+    """What becomes of flagged images; None: nothing."""
+    flagged: frozenset[str] = frozenset(("fake",))
+    """Verdicts of flagged images."""
 
 
 def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> int:
@@ -63,7 +71,7 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
         FakescanError: a path, an output or the detector cannot be used; nothing was scanned.
     """
     check_outputs(wanted.files)
-    check(paths)
+    baseline = read_baseline(wanted.baseline) if wanted.baseline else None
     stdout, stderr = (_console(wanted, is_stderr=is_stderr) for is_stderr in (False, True))
     stdout_format = _stdout_format(wanted, stdout.is_terminal)
     settings = _with_extras(settings, {stdout_format, *map(format_of, wanted.files)})
@@ -71,15 +79,18 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
     session = OnnxSession(model, device=wanted.device)
-    summary, errors = Summary(), list[Finding]()
+    summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
-        findings = stack.enter_context(closing(scan(paths, session, settings, summary)))
+        findings = stack.enter_context(closing(scan(paths, session, settings, summary, baseline)))
         interrupt = stack.enter_context(Interrupt())
         seen = remember_errors(interrupt.until(findings), errors)
+        if wanted.gathering is not None:
+            seen = remember_flagged(seen, wanted.flagged, flagged)
         if has_progress:
             # One live display per terminal: rows that go there must pass through the same console.
             live = stdout if stdout.is_terminal and stdout_format else stderr
-            seen = advance(seen, stack.enter_context(scan_progress(paths, live)))
+            bar = stack.enter_context(scan_progress(paths, live, settings.selection))
+            seen = advance(seen, bar)
         if wanted.is_only_flagged:
             seen = (finding for finding in seen if finding.verdict is not Verdict.REAL)
         report = _report(seen, summary, session, settings, wanted)
@@ -90,7 +101,12 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
             return INTERRUPTED
     if not wanted.is_quiet:
         print_summary(summary, errors, stderr)
-    return exit_code(summary, wanted.fail_on, wanted.max_fake)
+    is_gathered = True
+    if wanted.gathering is not None and summary.is_complete:
+        is_gathered = gather_flagged(
+            flagged, paths, wanted.gathering, stderr, is_quiet=wanted.is_quiet
+        )
+    return exit_code(summary, wanted.fail_on, wanted.max_fake) if is_gathered else NOT_GATHERED
 
 
 def exit_code(summary: Summary, fail_on: frozenset[str], max_fake: int | None = None) -> int:

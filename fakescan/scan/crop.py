@@ -60,28 +60,23 @@ def crop_file(
     Raises:
         ImageError: with the reason why it cannot be scored.
     """
-    _refuse_special(path)
-    extras = extras or Extras()
+    _refuse(path, limits)
     try:
-        picture = open_picture(path, limits)
-        crop = cut(picture, preprocess)
+        return _cropped(path, preprocess, limits, extras or Extras())
     except ImageUnsupported as e:
         raise _explained(e, _head(path)) from e
-    return replace(
-        crop,
-        sha256=_sha256(path) if extras.hashes else None,
-        thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
-    )
 
 
-def crop_bytes(data: bytes, preprocess: Preprocess, limits: Limits) -> Crop:
+def crop_bytes(
+    data: bytes, preprocess: Preprocess, limits: Limits, extras: Extras | None = None
+) -> Crop:
     """Decode and cut what the bytes of a file hold.
 
     Raises:
         ImageError: with the reason why it cannot be scored.
     """
     try:
-        return cut(open_picture(data, limits), preprocess)
+        return _cropped(data, preprocess, limits, extras or Extras())
     except ImageUnsupported as e:
         raise _explained(e, data[:HEAD_BYTES]) from e
 
@@ -121,23 +116,41 @@ def _divided(size: tuple[int, int], divisor: float) -> tuple[int, int]:
     return max(1, round(size[0] / divisor)), max(1, round(size[1] / divisor))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(source: Path | bytes) -> str | None:
+    """Hash of a file's bytes, in hex; None when they cannot be read."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
     try:
-        with path.open("rb") as stream:
+        if not stat.S_ISREG(source.stat().st_mode):
+            return None
+        with source.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as e:
-        raise ImageUnreadable("the file changed while it was read") from e
+    except (OSError, ValueError):
+        return None
 
 
-def _refuse_special(path: Path) -> None:
+def _cropped(source: Path | bytes, preprocess: Preprocess, limits: Limits, extras: Extras) -> Crop:
+    picture = open_picture(source, limits)
+    return replace(
+        cut(picture, preprocess),
+        sha256=sha256_of(source) if extras.hashes else None,
+        thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
+    )
+
+
+def _refuse(path: Path, limits: Limits) -> None:
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except PermissionError as e:
         raise ImageUnreadable("no permission to read it") from e
     except (OSError, ValueError) as e:  # ValueError: a null character in the name
         raise ImageUnreadable("the file is gone") from e
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ImageUnreadable("not a regular file")
+    if limits.max_megabytes is not None and status.st_size > limits.max_megabytes * 1e6:
+        raise ImageTooLarge(
+            f"{status.st_size / 1e6:.3g} MB; the limit is {limits.max_megabytes:g} (--max-filesize)"
+        )
 
 
 def _head(path: Path) -> bytes:

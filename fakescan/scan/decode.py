@@ -69,6 +69,29 @@ def decode_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+class Room:
+    """Holds back who brings more bytes than fit, until others have left."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._inside = 0
+        self._changed = threading.Condition()
+
+    def enter(self, size: int) -> None:
+        """Wait until there is room; an empty room takes any size."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._inside or self._inside + size <= self._capacity
+            )
+            self._inside += size
+
+    def leave(self, size: int) -> None:
+        """Make room."""
+        with self._changed:
+            self._inside -= size
+            self._changed.notify_all()
+
+
 class Children:
     """Decode files in child processes, as many as there are threads that ask at once."""
 
@@ -85,8 +108,8 @@ class Children:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def decode(self, path: str) -> Crop:
-        """Decode one file.
+    def decode(self, image: str | bytes) -> Crop:
+        """Decode one image: the path of a file, or its bytes.
 
         Raises:
             ImageError: with the reason why there are no pixels.
@@ -94,7 +117,7 @@ class Children:
         """
         child = self._borrow()
         try:
-            return child.decode(path)
+            return child.decode(image)
         finally:
             self._give_back(child)
 
@@ -155,14 +178,17 @@ class Child:
         is_given_up = self._is_late or self._is_lost  # it may not be gone quite yet
         return not is_given_up and self._process.poll() is None
 
-    def decode(self, path: str) -> Crop:
+    def decode(self, image: str | bytes) -> Crop:
         """As `Children.decode`; one call at a time."""
         self._wait_until_ready()
         timer = threading.Timer(self._timeout_s, self._end_late)
         timer.daemon = True
         timer.start()
         try:
-            self._send(json.dumps(path).encode() + b"\n")
+            asked = len(image) if isinstance(image, bytes) else image
+            self._send(json.dumps(asked).encode() + b"\n")
+            if isinstance(image, bytes):
+                self._send(image)
             return self._receive()
         finally:
             timer.cancel()
@@ -203,7 +229,9 @@ class Child:
         if "bug" in header:
             raise RuntimeError(f"a decoder failed:\n{header['bug']}")
         if "error" in header:
-            raise ImageError(header["error"])
+            error = ImageError(header["error"])
+            error.sha256 = header.get("sha256")
+            raise error
         px = header["px"]
         pixels = np.frombuffer(self._read(px * px * 3), np.uint8).reshape(px, px, 3)
         thumbnail = self._read(header["thumbnail"]) or None

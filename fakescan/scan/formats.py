@@ -35,6 +35,11 @@ def has_image_suffix(path: str) -> bool:
     return PurePath(path).suffix.lower() in SUFFIXES
 
 
+def is_archive(path: str) -> bool:
+    """True when the name says that this is an archive that a scan can look into."""
+    return path.lower().endswith(ARCHIVES)
+
+
 def _brands(head: bytes) -> frozenset[bytes]:
     """Major and compatible brands of an ISO base media file."""
     if head[4:8] != b"ftyp":
@@ -84,3 +89,7 @@ FORMATS = (
     Format("HEIF", (".heic", ".heif", ".hif"), _is_heif),
 )
 SUFFIXES = frozenset(suffix for format_ in FORMATS for suffix in format_.suffixes)
+ZIP = (".zip",)
+TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+ARCHIVES = (*ZIP, *TAR)
+"""Ends of names, lower case."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fakescan.errors import ConfigError
+from fakescan.errors import ConfigError, ImageError
 from fakescan.metadata import DetectorMetadata
 from fakescan.records import Band, Finding, Verdict
 from fakescan.scan.crop import Crop
@@ -45,9 +45,15 @@ class Judge:
             thumbnail=crop.thumbnail,
         )
 
-    def failed(self, path: str, reason: str) -> Finding:
+    def failed(self, path: str, error: ImageError) -> Finding:
         """The finding of an image that could not be scored."""
-        return Finding(path=path, verdict=Verdict.ERROR, error=reason, detector=self._fingerprint)
+        return Finding(
+            path=path,
+            verdict=Verdict.ERROR,
+            error=str(error),
+            detector=self._fingerprint,
+            sha256=error.sha256,
+        )
 
 
 def band_at(threshold: float) -> Band:

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 
-from fakescan.errors import ConfigError
+from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Limits
 from fakescan.records import Finding, Summary
+from fakescan.scan.archive import ArchiveLimits, Archives, Member
+from fakescan.scan.baseline import Baseline
 from fakescan.scan.crop import Crop, Extras
-from fakescan.scan.decode import Children, Decoded, decode_ahead
+from fakescan.scan.decode import Children, Decoded, Room, decode_ahead
 from fakescan.scan.judge import Judge, band_at
-from fakescan.scan.walk import check, walk
+from fakescan.scan.selection import Selection
+from fakescan.scan.walk import walk
 from fakescan.scan.worker import Job
 from fakescan.session import OnnxSession
 
 GPU_BATCH = 32
 """Enough to fill a GPU; on the CPU images are scored one by one anyway."""
+MEMBERS_AHEAD_BYTES = 512_000_000
+"""Images out of archives that wait to be decoded, at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +46,10 @@ class ScanSettings:
     """Seconds that decoding one image may take."""
     max_megapixels: float = 250.0
     """Millions of pixels from which an image is refused."""
+    selection: Selection = field(default_factory=Selection)
+    """What to take of the files that are met in folders."""
+    archives: ArchiveLimits | None = None
+    """How much to take out of archives; None does not look into them."""
     hashes: bool = False
     """Findings carry the sha256 of their file."""
     thumbnails: bool = False
@@ -55,23 +65,25 @@ class ScanSettings:
 
 
 def scan(
-    targets: Sequence[str], session: OnnxSession, settings: ScanSettings, summary: Summary
+    targets: Sequence[str],
+    session: OnnxSession,
+    settings: ScanSettings,
+    summary: Summary,
+    baseline: Baseline | None = None,
 ) -> Generator[Finding, None, None]:
     """Score every image among the targets; a file that cannot be scored is a finding too.
 
     Closing the iterator early ends the child processes.
 
     Args:
-        targets: files and folders.
+        targets: files and folders; what does not exist is a finding, too. See
+            `fakescan.scan.walk.check`.
         session: the detector.
         settings: how to scan.
         summary: counts what passes; complete once the iterator has run out.
-
-    Raises:
-        ConfigError: a target does not exist; raised before anything is scanned.
+        baseline: findings that are known, and not yielded.
     """
-    check(targets)
-    return _scan(targets, session, settings, summary)
+    return _scan(targets, session, settings, summary, baseline)
 
 
 def usable_cores() -> int:
@@ -82,39 +94,86 @@ def usable_cores() -> int:
 
 
 def _scan(
-    targets: Sequence[str], session: OnnxSession, settings: ScanSettings, summary: Summary
+    targets: Sequence[str],
+    session: OnnxSession,
+    settings: ScanSettings,
+    summary: Summary,
+    baseline: Baseline | None,
 ) -> Generator[Finding, None, None]:
     started = time.perf_counter()
     batch = settings.batch_size or (GPU_BATCH if session.device == "cuda" else 1)
     workers = settings.workers or usable_cores()
-    job = Job(
-        preprocess=session.metadata.preprocess,
-        limits=Limits(max_megapixels=settings.max_megapixels),
-        timeout_s=settings.timeout_s,
-        extras=Extras(hashes=settings.hashes, thumbnails=settings.thumbnails),
-    )
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
     try:
-        with Children(job) as children:
-            paths = walk(targets, summary.skipped)
+        with Children(_job(session, settings, has_baseline=baseline is not None)) as children:
+            sources = _sources(targets, settings, summary.skipped)
             ahead = batch + 2 * workers
-            with closing(
-                decode_ahead(paths, children.decode, workers=workers, ahead=ahead)
-            ) as decoded:
-                yield from summary.watch(_score(decoded, session, judge, batch))
+            with closing(_decoded(sources, children, workers, ahead)) as decoded:
+                findings = _score(decoded, session, judge, batch)
+                if baseline is not None:
+                    findings = baseline.unknown(findings, summary.skipped)
+                yield from summary.watch(findings)
         summary.is_complete = True
     finally:
         summary.elapsed_s = time.perf_counter() - started
 
 
+def _job(session: OnnxSession, settings: ScanSettings, *, has_baseline: bool) -> Job:
+    return Job(
+        preprocess=session.metadata.preprocess,
+        limits=Limits(
+            max_megapixels=settings.max_megapixels,
+            max_megabytes=settings.selection.max_filesize,
+        ),
+        timeout_s=settings.timeout_s,
+        extras=Extras(hashes=settings.hashes or has_baseline, thumbnails=settings.thumbnails),
+    )
+
+
+def _sources(
+    targets: Sequence[str], settings: ScanSettings, skipped: Counter[str]
+) -> Iterator[str | Member]:
+    """Yield paths of images, and images in archives."""
+    paths = walk(targets, skipped, settings.selection)
+    if settings.archives is None:
+        return paths
+    return Archives(settings.archives, settings.selection, skipped).unpack(paths)
+
+
+def _decoded(
+    sources: Iterator[str | Member], children: Children, workers: int, ahead: int
+) -> Generator[Decoded[str | Member, Crop], None, None]:
+    room = Room(MEMBERS_AHEAD_BYTES)
+
+    def admitted() -> Iterator[str | Member]:
+        for source in sources:
+            if isinstance(source, Member):
+                room.enter(len(source.data))
+            yield source
+
+    def decode(source: str | Member) -> Crop:
+        if isinstance(source, str):
+            return children.decode(source)
+        if source.error is not None:
+            raise ImageUnreadable(source.error)
+        data, source.data = source.data, b""
+        try:
+            return children.decode(data)
+        finally:
+            room.leave(len(data))
+
+    return decode_ahead(admitted(), decode, workers=workers, ahead=ahead)
+
+
 def _score(
-    decoded: Iterator[Decoded[str, Crop]], session: OnnxSession, judge: Judge, batch: int
+    decoded: Iterator[Decoded[str | Member, Crop]], session: OnnxSession, judge: Judge, batch: int
 ) -> Iterator[Finding]:
     while group := list(islice(decoded, batch)):
         crops = [d.pixels.pixels for d in group if d.pixels is not None]
         logits = iter(session.logits(np.stack(crops)).tolist() if crops else [])
         for d in group:
-            if d.pixels is None:
-                yield judge.failed(d.item, str(d.error))
-            else:
-                yield judge.scored(d.item, d.pixels, next(logits))
+            path = d.item if isinstance(d.item, str) else d.item.path
+            if d.error is not None:
+                yield judge.failed(path, d.error)
+            elif d.pixels is not None:
+                yield judge.scored(path, d.pixels, next(logits))

@@ -5,10 +5,10 @@ damaged image could do to this process is ever unpickled by the parent:
 
     in    {"preprocess": ..., "limits": ..., "timeout_s": ..., "extras": ...}     once
     out   {}                                                    once, when it is ready
-    in    "path"
+    in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T}
           and S * S * 3 bytes of RGB, and T bytes of WebP
-    or    {"error": "why there are no pixels"}
+    or    {"error": "why there are no pixels", "sha256": ...}
     or    {"bug": "traceback"}
 """
 
@@ -28,7 +28,7 @@ from PIL import Image
 from fakescan.config import from_dict
 from fakescan.errors import ImageError
 from fakescan.image import Limits, Preprocess
-from fakescan.scan.crop import Extras, crop_file
+from fakescan.scan.crop import Extras, crop_bytes, crop_file, sha256_of
 
 GRACE_S = 5.0
 """The parent's timeout comes first; the child's own is for when there is no parent any more."""
@@ -66,16 +66,21 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     _send(answers, {})
     for line in requests:
         _alarm(job.timeout_s + GRACE_S)
-        header, pixels = _answer(Path(json.loads(line)), job)
+        asked = json.loads(line)
+        image = requests.read(asked) if isinstance(asked, int) else Path(asked)
+        header, pixels = _answer(image, job)
         _alarm(0)
         _send(answers, header, pixels)
 
 
-def _answer(path: Path, job: Job) -> tuple[dict[str, Any], bytes]:
+def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
     try:
-        crop = crop_file(path, job.preprocess, job.limits, job.extras)
+        if isinstance(image, bytes):
+            crop = crop_bytes(image, job.preprocess, job.limits, job.extras)
+        else:
+            crop = crop_file(image, job.preprocess, job.limits, job.extras)
     except ImageError as e:
-        return {"error": str(e)}, b""
+        return {"error": str(e), "sha256": sha256_of(image) if job.extras.hashes else None}, b""
     except Exception:  # noqa: BLE001  (the parent raises it)
         return {"bug": traceback.format_exc()}, b""
     thumbnail = crop.thumbnail or b""

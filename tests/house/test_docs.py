@@ -14,6 +14,8 @@ from typer.main import get_command
 
 import fakescan
 from fakescan.cli import app
+from fakescan.cli.scan import scan
+from fakescan.cli.settings import options_of
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#]*)(?:#(?P<anchor>[^)]*))?\)")
@@ -58,6 +60,12 @@ def test_every_command_and_option_is_explained(name, root):
     assert command.help
     assert [p.name for p in command.params if not p.help and p.name != "help"] == []
     assert [o for o in options(command) if o not in section] == []
+
+
+def test_every_setting_and_its_variable_is_explained(root):
+    page = (root / "docs/reference/configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == [(name, option.variable) for name, option in options_of(scan).items()]
 
 
 def test_the_generated_pages_are_fresh(root):

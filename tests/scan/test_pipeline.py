@@ -56,20 +56,21 @@ def test_a_threshold_leaves_nothing_uncertain(photos, session):
     assert run([photos / "grey.png"], session, threshold=score)[0][0].verdict is Verdict.FAKE
 
 
-def test_hashes_and_thumbnails_reach_the_findings_that_have_pixels(photos, session):
+def test_a_missing_target_is_a_finding(photos, session):
+    findings, _ = run([photos / "dark.jpg", photos / "gone"], session)
+    assert [f.error for f in findings] == [None, "the file is gone"]
+
+
+def test_hashes_and_thumbnails_reach_the_findings(photos, session):
     findings, _ = run([photos], session, hashes=True, thumbnails=True)
     broken, *others = findings
-    assert (broken.sha256, broken.thumbnail) == (None, None)
-    for finding in others:
+    assert broken.thumbnail is None
+    for finding in findings:
         assert finding.sha256 == hashlib.sha256(Path(finding.path).read_bytes()).hexdigest()
+    for finding in others:
         assert finding.thumbnail[8:12] == b"WEBP"
     plain, _ = run([photos], session)
     assert plain == [replace(f, sha256=None, thumbnail=None) for f in findings]
-
-
-def test_a_missing_target_stops_a_scan_before_it_starts(photos, session):
-    with pytest.raises(ConfigError, match="gone: no such file or folder"):
-        scan([str(photos), str(photos / "gone")], session, ScanSettings(), Summary())
 
 
 def test_stopping_early_leaves_an_incomplete_summary(photos, session):

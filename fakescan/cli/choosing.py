@@ -1,0 +1,87 @@
+"""What a scan starts from, and what becomes of the images that it flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from fakescan.errors import ConfigError
+from fakescan.records import Finding
+from fakescan.report.table import visible
+from fakescan.scan.gather import Gathering, gather
+from fakescan.scan.listing import read_list
+from fakescan.scan.walk import check
+
+SHOWN = 5
+"""Failures that are told one by one."""
+
+
+def named(paths: Sequence[str] | None, listed: str | None, *, is_null: bool) -> list[str]:
+    """The targets of a scan: paths of the command line, which must exist, and those of a list.
+
+    Raises:
+        ConfigError: one that was typed does not exist, or the list cannot be read.
+    """
+    if not paths and listed is None:
+        raise typer.BadParameter("need a PATH or --from-file")
+    if is_null and listed is None:
+        raise typer.BadParameter("--null needs --from-file")
+    check(paths or ())
+    return [*(paths or ()), *(read_list(listed, is_null=is_null) if listed is not None else ())]
+
+
+def wanted_gathering(copy: Path | None, move: Path | None, *, is_dry_run: bool) -> Gathering | None:
+    """What is to become of flagged images; None for nothing.
+
+    Raises:
+        ConfigError: both are asked for, or the folder is none.
+    """
+    folder = copy or move
+    if copy and move:
+        raise ConfigError("--copy-flagged and --move-flagged: only one of them")
+    if folder is None:
+        if is_dry_run:
+            raise ConfigError("--dry-run: needs --copy-flagged or --move-flagged")
+        return None
+    return Gathering(folder=folder, is_move=move is not None, is_dry_run=is_dry_run)
+
+
+def remember_flagged(
+    findings: Iterable[Finding], verdicts: frozenset[str], paths: list[str]
+) -> Iterator[Finding]:
+    """Pass findings on and keep the paths of the flagged ones."""
+    for finding in findings:
+        if finding.verdict.value in verdicts:
+            paths.append(finding.path)
+        yield finding
+
+
+def gather_flagged(
+    paths: Sequence[str],
+    targets: Sequence[str],
+    gathering: Gathering,
+    console: Console,
+    *,
+    is_quiet: bool,
+) -> bool:
+    """Copy or move flagged images and say how it went; False when some could not be."""
+    verb = "move" if gathering.is_move else "copy"
+    past = {"move": "moved", "copy": "copied"}[verb]
+
+    def tell(source: str, destination: Path) -> None:
+        if gathering.is_dry_run:
+            console.print(f"would {verb} {visible(source)} to {visible(str(destination))}")
+
+    result = gather(paths, targets, gathering, tell)
+    done = f"would {verb}" if gathering.is_dry_run else past
+    kept = f", {result.kept} there already" if result.kept else ""
+    if not is_quiet:
+        console.print(f"{done} {result.done} flagged to {visible(str(gathering.folder))}{kept}")
+    for path, reason in result.failed[:SHOWN]:
+        console.print(f"error: not {past}: {visible(path)}: {visible(reason)}")
+    if (more := len(result.failed) - SHOWN) > 0:
+        console.print(f"error: not {past}: {more} more")
+    return not result.failed
