@@ -14,38 +14,16 @@ cannot be scored may be mended, or become readable, without a trace in its bytes
 from __future__ import annotations
 
 import os
-import sqlite3
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from fakescan import weights
 from fakescan.errors import CacheError
+from fakescan.scan.database import open_database, reasons, transaction
 
 NAME = "scores.sqlite"
-APPLICATION_ID = 0x66736361
-"""In the header of the file, so that another program's database is not taken for a cache."""
-MIGRATIONS = (
-    """
-    CREATE TABLE scorers (
-        id INTEGER PRIMARY KEY, name TEXT NOT NULL, detector TEXT NOT NULL,
-        preprocessing TEXT NOT NULL, perturbation TEXT NOT NULL, device TEXT NOT NULL,
-        UNIQUE (detector, preprocessing, perturbation, device));
-    CREATE TABLE scores (
-        content BLOB NOT NULL, scorer INTEGER NOT NULL REFERENCES scorers, logit REAL NOT NULL,
-        width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT,
-        PRIMARY KEY (content, scorer)) WITHOUT ROWID;
-    CREATE TABLE files (
-        path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-        content BLOB NOT NULL) WITHOUT ROWID;
-    """,
-)
-"""Number i leads from version i to version i + 1; what is released is never changed."""
-BUSY_TIMEOUT_S = 30.0
-"""How long another scan may keep the file to itself; it takes milliseconds."""
-REMEDY = "`fakescan cache clear` starts a new one"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,9 +88,9 @@ class ScoreCache:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise CacheError(f"{path.parent}: the cache cannot be made ({e.strerror})") from e
-        self._db = _open(path)
+        self._db = open_database(path)
         try:
-            with _reasons(path):
+            with reasons(path):
                 self._scorer = self._number_of(scorer)
         except CacheError:
             self._db.close()
@@ -139,7 +117,7 @@ class ScoreCache:
             "SELECT path, size, mtime_ns, content, logit, width, height, format FROM files "
             f"JOIN scores USING (content) WHERE scorer = ? AND path IN ({_marks(keys)})"
         )
-        with _reasons(self.path):
+        with reasons(self.path):
             rows = self._db.execute(query, (self._scorer, *keys)).fetchall()
             return {
                 keys[path]: Known(content.hex(), *values)
@@ -157,7 +135,7 @@ class ScoreCache:
             "SELECT content, logit FROM scores "
             f"WHERE scorer = ? AND content IN ({_marks(contents)})"
         )
-        with _reasons(self.path):
+        with reasons(self.path):
             rows = self._db.execute(query, (self._scorer, *map(bytes.fromhex, contents)))
             return {content.hex(): logit for content, logit in rows}
 
@@ -179,7 +157,7 @@ class ScoreCache:
             (_key(path), stamp.size, stamp.mtime_ns, bytes.fromhex(sha256))
             for path, (stamp, sha256) in files.items()
         ]
-        with _reasons(self.path), _transaction(self._db):
+        with reasons(self.path), transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?)", scored)
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", met)
 
@@ -191,7 +169,7 @@ class ScoreCache:
         )
         found = self._db.execute(find, key).fetchone()
         if found is None:
-            with _transaction(self._db):  # another scan may have been faster
+            with transaction(self._db):  # another scan may have been faster
                 self._db.execute(
                     "INSERT OR IGNORE INTO scorers VALUES (NULL, ?, ?, ?, ?, ?)",
                     (scorer.name, *key),
@@ -214,7 +192,7 @@ def contents_of(path: Path) -> Contents:
     if not path.exists():
         return Contents(0, 0, {})
     size = _size_of(path)  # before the log is worked in, which shrinks it
-    with closing(_open(path)) as db, _reasons(path):
+    with closing(open_database(path)) as db, reasons(path):
         (files,) = db.execute("SELECT count(*) FROM files").fetchone()
         scores = db.execute(
             "SELECT name || '@' || substr(detector, 1, 12), count(*) FROM scores "
@@ -245,81 +223,6 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 def _size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in _files(path) if file.exists())
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    with _reasons(path):
-        # The scan's iterator may be read in another thread than the one that began it.
-        db = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _prepare(db, path)
-        except (sqlite3.Error, CacheError):
-            db.close()
-            raise
-        return db
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    if _pragma(db, "user_version") != len(MIGRATIONS):
-        with _transaction(db):
-            _migrate(db, path)
-    elif _pragma(db, "application_id") != APPLICATION_ID:
-        raise CacheError(f"{path}: not a cache of scores; {REMEDY}")
-    _use_log(db)
-    db.execute("PRAGMA synchronous = NORMAL")  # with the log: safe but for the last rows
-
-
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Bring the tables up to date, alone in the file."""
-    version = _pragma(db, "user_version")
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and _pragma(db, "application_id") != APPLICATION_ID:
-        raise CacheError(f"{path}: not a cache of scores; {REMEDY}")
-    if version > len(MIGRATIONS):
-        raise CacheError(f"{path}: made by a newer fakescan; update fakescan, or {REMEDY}")
-    for migration in MIGRATIONS[version:]:
-        for statement in filter(str.strip, migration.split(";")):
-            db.execute(statement)
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-def _use_log(db: sqlite3.Connection) -> None:
-    """Write ahead, so that scans read while others write.
-
-    SQLite does not wait for a lock here; whoever holds it is about to make the same change.
-    """
-    give_up = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as e:
-            if e.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _pragma(db: sqlite3.Connection, name: str) -> int:
-    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    with db:  # commits, or takes back
-        db.execute("BEGIN IMMEDIATE")
-        yield
-
-
-@contextmanager
-def _reasons(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as e:
-        raise CacheError(f"{path}: the cache of scores cannot be used ({e}); {REMEDY}") from e
 
 
 def _key(path: str) -> bytes:

@@ -3,7 +3,8 @@
 Asked twice: before decoding, by path, size and time, which saves reading the file; and before
 scoring, by content, which saves the score of a file that was moved, copied or touched, of images
 in archives, and of any file when a report wants thumbnails. Thumbnails are not kept: at 3 kB each
-they would make the cache twenty times as large, while decoding takes a twentieth of scoring.
+they would make the cache ten times as large, and to make them anew is cheap: 60 photos took 26.3 s
+to score, 0.5 s to decode again, both on 2 busy cores.
 
 A cache that fails is given up, with a warning, and the scan goes on without it.
 """

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from fakescan.errors import CacheError
+from fakescan.scan import database
 from fakescan.scan.cache import (
-    MIGRATIONS,
     Known,
     ScoreCache,
     Scorer,
@@ -15,6 +15,7 @@ from fakescan.scan.cache import (
     clear,
     contents_of,
 )
+from fakescan.scan.database import MIGRATIONS
 
 SCORER = Scorer(name="tiny", detector="ab" * 32, preprocessing="{}", device="cpu")
 KNOWN = Known("cd" * 32, 1.25, 640, 480, "JPEG")
@@ -112,6 +113,29 @@ def test_a_newer_cache_is_refused_and_kept(path):
         ScoreCache(path, SCORER)
     with pytest.raises(CacheError, match="newer fakescan"):
         contents_of(path)
+
+
+def test_a_cache_of_an_older_fakescan_is_brought_up_to_date_and_keeps_its_scores(path, monkeypatch):
+    remember(path)
+    later = (*MIGRATIONS, "CREATE TABLE more (x); INSERT INTO more VALUES (7)")
+    monkeypatch.setattr(database, "MIGRATIONS", later)
+    for _ in range(2):
+        with ScoreCache(path, SCORER) as cache:
+            assert cache.unchanged({"a.jpg": STAMP}) == {"a.jpg": KNOWN}
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT x FROM more").fetchall() == [(7,)]
+    db.close()
+
+
+def test_a_migration_that_fails_leaves_the_cache_as_it_was(path, monkeypatch):
+    remember(path)
+    later = (*MIGRATIONS, "CREATE TABLE more (x); nonsense")
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", later)
+        with pytest.raises(CacheError, match="syntax error"):
+            ScoreCache(path, SCORER)
+    with ScoreCache(path, SCORER) as cache:
+        assert cache.unchanged({"a.jpg": STAMP}) == {"a.jpg": KNOWN}
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
