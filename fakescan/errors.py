@@ -5,6 +5,7 @@
     ├── DatasetError             exit 2   a training or evaluation folder cannot be used
     ├── WeightsError             exit 3   a model or weight file cannot be used
     │   └── ChecksumError        exit 3   its sha256 is not the expected one
+    ├── CacheError               exit 2   the cache of scores cannot be used; a scan does without
     ├── ExportError              exit 4   a detector cannot be exported
     │   └── ParityError          exit 4   the exported graph disagrees with torch
     └── ImageError               exit 2   one image cannot be scored; a scan makes a row of it
@@ -39,6 +40,10 @@ class WeightsError(FakescanError):
 
 class ChecksumError(WeightsError):
     """The sha256 of a file is not the expected one."""
+
+
+class CacheError(FakescanError):
+    """The cache of scores cannot be used; a scan warns and does without it."""
 
 
 class ExportError(FakescanError):

@@ -110,6 +110,10 @@ class Summary:
     """Findings by verdict."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Files that were met and not opened, by reason."""
+    cached: int = 0
+    """Findings whose score was known."""
+    warnings: list[str] = field(default_factory=list)
+    """What went wrong beside the images, each in one line."""
     elapsed_s: float = 0.0
     """Wall-clock seconds of the scan."""
     is_complete: bool = False

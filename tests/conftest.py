@@ -12,6 +12,14 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the stored reports")
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory, monkeypatch):
+    """A folder for caches of this test alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("FAKESCAN_CACHE_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """A tiny detector file: bright is fake, dark is real."""

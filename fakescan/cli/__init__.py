@@ -15,7 +15,7 @@ from fakescan.errors import FakescanError
 
 COMMANDS = ("scan", "train", "export")
 """A module each, with a function of the same name."""
-GROUPS = ("data", "config")
+GROUPS = ("data", "config", "cache")
 """A module each, with a typer `app` of several commands."""
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""Ctrl-C that ends a scan, not its reports."""
+"""Ctrl-C, or SIGTERM, that ends a scan, not its reports."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupt:
-    """Makes Ctrl-C the early end of an iterator, so that what reads it finishes its work.
+    """Makes a signal the early end of an iterator, so that what reads it finishes its work.
 
     The signal interrupts the iterator wherever it waits; while a reader works, it is only noted.
-    A second Ctrl-C interrupts anything.
+    A second one interrupts anything.
     """
 
     def __init__(self) -> None:
-        self.is_set = False
+        self.signal: int | None = None
+        """The number of the first one that came."""
         self._is_waiting = False
 
     def __enter__(self) -> Interrupt:
-        self._before = signal.signal(signal.SIGINT, self._note)
+        self._before = [signal.signal(number, self._note) for number in SIGNALS]
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, before in zip(SIGNALS, self._before, strict=True):
+            signal.signal(number, before)
 
     def until(self, items: Iterator[T]) -> Iterator[T]:
         """Yield items until the end or the signal, whichever comes first."""
-        while not self.is_set:
+        while self.signal is None:
             try:
                 self._is_waiting = True
                 item = next(items)
@@ -40,7 +44,8 @@ class Interrupt:
                 return
             yield item
 
-    def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        is_second, self.is_set = self.is_set, True
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        is_second = self.signal is not None
+        self.signal = self.signal or number
         if self._is_waiting or is_second:
             raise KeyboardInterrupt

@@ -35,6 +35,10 @@ Threshold = Annotated[
         show_default="the detector's two thresholds",
     ),
 ]
+UseCache = Annotated[
+    bool,
+    typer.Option("--cache/--no-cache", help="Keep scores, and use those of earlier scans."),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch a detector.")]
 Include = Annotated[
     list[str] | None,

@@ -95,6 +95,8 @@ def print_summary(summary: Summary, errors: Sequence[Finding], console: Console)
     rate = summary.images / summary.elapsed_s if summary.elapsed_s else 0.0
     images = "1 image" if summary.images == 1 else f"{summary.images} images"
     console.print(f"{images}: {counts} in {summary.elapsed_s:.1f} s ({rate:.1f} images/s)")
+    if summary.cached:
+        console.print(f"cache: {summary.cached} of {summary.scored} scores were known")
     if summary.skipped:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.skipped.items()))
         console.print(f"skipped: {reasons}")
@@ -102,6 +104,8 @@ def print_summary(summary: Summary, errors: Sequence[Finding], console: Console)
         console.print(f"error: {visible(finding.path)}: {visible(finding.error or '')}")
     if (more := summary.verdicts[Verdict.ERROR] - len(errors)) > 0:
         console.print(f"error: {more} more")
+    for warning in summary.warnings:
+        console.print(f"warning: {visible(warning)}")
     if not summary.is_complete:
         console.print("interrupted: this report is partial")
 

@@ -109,6 +109,7 @@ def scan(
     copy_flagged: options.CopyFlagged = None,
     move_flagged: options.MoveFlagged = None,
     dry_run: options.DryRun = False,
+    cache: options.UseCache = True,
     no_config: options.NoConfig = False,
     config: options.Config = None,
     offline: options.Offline = False,
@@ -120,7 +121,7 @@ def scan(
 
     Every image file gets a row with its verdict and score, or with the reason why it has none.
     Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
-    3 a detector that cannot be used, or images and none scored; 130 interrupted.
+    3 a detector that cannot be used, or images and none scored; 130 interrupted, 143 terminated.
     """
     from fakescan.cli.choosing import named, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
@@ -165,6 +166,7 @@ def scan(
         device=device.value,
         is_offline=offline,
         is_quiet=quiet,
+        has_cache=cache,
         has_progress=not (no_progress or quiet),
         baseline=baseline,
         gathering=gathering,

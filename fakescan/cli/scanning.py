@@ -21,16 +21,21 @@ from fakescan.cli.progress import (
     remember_errors,
     scan_progress,
 )
+from fakescan.errors import CacheError
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report import FORMATS, Report
 from fakescan.scan.baseline import read_baseline
+from fakescan.scan.cache import ScoreCache, default_path
 from fakescan.scan.gather import Gathering
 from fakescan.scan.judge import band_at
 from fakescan.scan.pipeline import ScanSettings, scan
+from fakescan.scan.recall import scorer_of
 from fakescan.session import Device, OnnxSession, runtime
 
 FAILED_ON, NOT_GATHERED, NOTHING_SCORED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes that are no error's; docs/reference/exit-codes.md lists all."""
+SIGNALLED = 128
+"""Plus the number of the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +59,8 @@ class Wanted:
     is_quiet: bool
     has_progress: bool
     has_color: bool
+    has_cache: bool = True
+    """Scores are kept, and taken from earlier scans."""
     baseline: Path | None = None
     """Report of what is known, and not reported again."""
     gathering: Gathering | None = None
@@ -79,7 +86,10 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     session = OnnxSession(model, device=wanted.device)
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
-        findings = stack.enter_context(closing(scan(paths, session, settings, summary, baseline)))
+        cache = _cache(session, summary, stack) if wanted.has_cache else None
+        findings = stack.enter_context(
+            closing(scan(paths, session, settings, summary, baseline, cache))
+        )
         interrupt = stack.enter_context(Interrupt())
         seen = remember_errors(interrupt.until(findings), errors)
         if wanted.gathering is not None:
@@ -104,6 +114,8 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
         is_gathered = gather_flagged(
             flagged, paths, wanted.gathering, stderr, is_quiet=wanted.is_quiet
         )
+    if interrupt.signal is not None and not summary.is_complete:
+        return SIGNALLED + interrupt.signal
     return exit_code(summary, wanted.fail_on, wanted.max_fake) if is_gathered else NOT_GATHERED
 
 
@@ -116,6 +128,14 @@ def exit_code(summary: Summary, fail_on: frozenset[str], max_fake: int | None = 
     has_too_many = max_fake is not None and summary.verdicts[Verdict.FAKE] > max_fake
     is_failed = has_too_many or any(summary.verdicts[Verdict(v)] for v in fail_on)
     return FAILED_ON if is_failed else 0
+
+
+def _cache(session: OnnxSession, summary: Summary, stack: ExitStack) -> ScoreCache | None:
+    try:
+        return stack.enter_context(ScoreCache(default_path(), scorer_of(session)))
+    except CacheError as e:
+        summary.warnings.append(str(e))
+        return None
 
 
 def _console(wanted: Wanted, *, is_stderr: bool) -> Console:
@@ -164,6 +184,7 @@ def _report(
     used = {
         **asdict(settings),
         "only_flagged": wanted.is_only_flagged,
+        "cache": wanted.has_cache,
         "device": session.device,
         "runtime": runtime(),
     }

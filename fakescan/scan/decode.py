@@ -42,12 +42,24 @@ class Decoded(Generic[Item, Pixels]):
 
 
 def decode_ahead(
-    items: Iterable[Item], decode: Callable[[Item], Pixels], *, workers: int, ahead: int
+    items: Iterable[Item],
+    decode: Callable[[Item], Pixels],
+    *,
+    workers: int,
+    ahead: int,
+    is_ready: Callable[[Item], bool] = lambda _item: False,
 ) -> Generator[Decoded[Item, Pixels], None, None]:
     """Yield every item, in order, decoded; at most `ahead` are held in memory.
 
     An `ImageError` from `decode` becomes `Decoded.error`. Any other exception is a bug and
     propagates.
+
+    Args:
+        items: asked for in the caller's thread.
+        decode: called in `workers` threads.
+        workers: how many items are decoded at once.
+        ahead: how many items are held.
+        is_ready: True for an item that passes through as it is, without pixels.
     """
 
     def attempt(item: Item) -> Decoded[Item, Pixels]:
@@ -56,17 +68,23 @@ def decode_ahead(
         except ImageError as e:
             return Decoded(item, None, e)
 
-    waiting: deque[Future[Decoded[Item, Pixels]]] = deque()
+    waiting: deque[Future[Decoded[Item, Pixels]] | Decoded[Item, Pixels]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         for item in items:
-            waiting.append(pool.submit(attempt, item))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
+            waiting.append(Decoded(item, None) if is_ready(item) else pool.submit(attempt, item))
+            while waiting and (len(waiting) >= ahead or isinstance(waiting[0], Decoded)):
+                yield _result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
     finally:  # not waiting: whoever owns the children ends them, and the threads with them
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(
+    waiting: Future[Decoded[Item, Pixels]] | Decoded[Item, Pixels],
+) -> Decoded[Item, Pixels]:
+    return waiting if isinstance(waiting, Decoded) else waiting.result()
 
 
 class Room:

@@ -8,18 +8,21 @@ not entered, so that nothing below it can be taken back.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec, PathSpec
+from pathspec import GitIgnoreSpec, RegexPattern
 
 from fakescan.errors import ConfigError
 
 IGNORE_FILE = ".fakescanignore"
 MAX_BYTES = 1 << 16
 """Of an ignore file; it may be a stranger's, and every line is tried on every name."""
+FOLDER_MARK = "ps_d"
+"""Pathspec's name for the group that matches the slash after a folder."""
 MAX_STARS = 3
 """In one name of a pattern, and `**` in all of it: each more multiplies the time by the length of
 the longest name, which is how a line can hold up a scan for hours."""
@@ -34,20 +37,23 @@ class Patterns:
         Raises:
             ValueError: one of them is no pattern.
         """
-        self._files = GitIgnoreSpec.from_lines(lines)
-        self._folders = PathSpec(self._files.patterns)
+        spec = GitIgnoreSpec.from_lines(map(_inside, lines))
+        patterns = [p for p in spec.patterns if isinstance(p, RegexPattern)]
+        self._last_first = [(p.regex, p.include) for p in reversed(patterns) if p.regex is not None]
 
     def is_match(self, path: str) -> bool | None:
         """What the last matching line says: True, or False after `!`; None when none matches.
 
-        `GitIgnoreSpec` ranks a line that names a file above one that names a folder around it.
-        For a folder that is itself in question, that would make `*` win over a later `!*/`.
+        A line speaks of the path itself. What it says of a folder around the path was asked when
+        that folder was about to be entered.
 
         Args:
             path: with `/`; a folder's ends with one.
         """
-        spec = self._folders if path.endswith("/") else self._files
-        return spec.check_file(path).include
+        for regex, is_left_out in self._last_first:
+            if any(_ends_at(found) in (None, len(path) - 1) for found in regex.finditer(path)):
+                return is_left_out
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,19 @@ def rules_above(folder: str) -> Iterator[Rules]:
             chain.append(Rules(found, "/".join(steps[depth:]) + "/"))
     if not is_ignored(chain, ""):
         yield from chain
+
+
+def _ends_at(found: re.Match[str]) -> int | None:
+    """Where the slash of the folder that was matched stands; None where a file was."""
+    if FOLDER_MARK not in found.re.groupindex or found.group(FOLDER_MARK) is None:
+        return None
+    return found.start(FOLDER_MARK)
+
+
+def _inside(line: str) -> str:
+    """`a/**` as git means it: what is in the folder and not the folder itself."""
+    bare = line.rstrip(" ")
+    return f"{bare}/*" if bare.endswith("/**") else line
 
 
 def _is_costly(line: str) -> bool:

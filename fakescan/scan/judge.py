@@ -7,6 +7,7 @@ import math
 from fakescan.errors import ConfigError, ImageError
 from fakescan.metadata import DetectorMetadata
 from fakescan.records import Band, Finding, Verdict
+from fakescan.scan.cache import Known
 from fakescan.scan.crop import Crop
 
 
@@ -27,8 +28,8 @@ class Judge:
         self._calibration = metadata.calibration
         self._fingerprint = fingerprint
 
-    def scored(self, path: str, crop: Crop, logit: float) -> Finding:
-        """The finding of an image that went through the detector."""
+    def scored(self, path: str, crop: Crop | Known, logit: float) -> Finding:
+        """The finding of an image that went through the detector, now or earlier."""
         is_number = math.isfinite(logit)
         score = self._calibration.score(logit) if is_number else None
         return Finding(

@@ -7,19 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-
-import numpy as np
 
 from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Limits
 from fakescan.records import Finding, Summary
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
 from fakescan.scan.baseline import Baseline
+from fakescan.scan.cache import ScoreCache
 from fakescan.scan.crop import Crop, Extras
 from fakescan.scan.decode import Children, Decoded, Room, decode_ahead
 from fakescan.scan.judge import Judge, band_at
+from fakescan.scan.recall import Recall, Visit
 from fakescan.scan.selection import Selection
 from fakescan.scan.walk import walk
 from fakescan.scan.worker import Job
@@ -70,6 +70,7 @@ def scan(
     settings: ScanSettings,
     summary: Summary,
     baseline: Baseline | None = None,
+    cache: ScoreCache | None = None,
 ) -> Generator[Finding, None, None]:
     """Score every image among the targets; a file that cannot be scored is a finding too.
 
@@ -82,8 +83,9 @@ def scan(
         settings: how to scan.
         summary: counts what passes; complete once the iterator has run out.
         baseline: findings that are known, and not yielded.
+        cache: of `fakescan.scan.recall.scorer_of(session)`; None computes every score.
     """
-    return _scan(targets, session, settings, summary, baseline)
+    return _scan(targets, session, settings, summary, baseline, cache)
 
 
 def usable_cores() -> int:
@@ -99,17 +101,23 @@ def _scan(
     settings: ScanSettings,
     summary: Summary,
     baseline: Baseline | None,
+    cache: ScoreCache | None,
 ) -> Generator[Finding, None, None]:
     started = time.perf_counter()
     batch = settings.batch_size or (GPU_BATCH if session.device == "cuda" else 1)
     workers = settings.workers or usable_cores()
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
+    has_hashes = settings.hashes or baseline is not None
+    job = _job(session, settings, has_hashes=has_hashes or cache is not None)
+    recall = Recall(cache, session, summary, job.limits, is_reading=settings.thumbnails)
     try:
-        with Children(_job(session, settings, has_baseline=baseline is not None)) as children:
-            sources = _sources(targets, settings, summary.skipped)
+        with Children(job) as children:
+            visits = recall.visits(_sources(targets, settings, summary.skipped))
             ahead = batch + 2 * workers
-            with closing(_decoded(sources, children, workers, ahead)) as decoded:
-                findings = _score(decoded, session, judge, batch)
+            with closing(_decoded(visits, children, workers, ahead)) as decoded:
+                findings = _score(decoded, recall, judge, batch)
+                if not has_hashes and cache is not None:
+                    findings = (replace(f, sha256=None) for f in findings)
                 if baseline is not None:
                     findings = baseline.unknown(findings, summary.skipped)
                 yield from summary.watch(findings)
@@ -118,7 +126,7 @@ def _scan(
         summary.elapsed_s = time.perf_counter() - started
 
 
-def _job(session: OnnxSession, settings: ScanSettings, *, has_baseline: bool) -> Job:
+def _job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> Job:
     return Job(
         preprocess=session.metadata.preprocess,
         limits=Limits(
@@ -126,7 +134,7 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_baseline: bool) ->
             max_megabytes=settings.selection.max_filesize,
         ),
         timeout_s=settings.timeout_s,
-        extras=Extras(hashes=settings.hashes or has_baseline, thumbnails=settings.thumbnails),
+        extras=Extras(hashes=has_hashes, thumbnails=settings.thumbnails),
     )
 
 
@@ -141,17 +149,18 @@ def _sources(
 
 
 def _decoded(
-    sources: Iterator[str | Member], children: Children, workers: int, ahead: int
-) -> Generator[Decoded[str | Member, Crop], None, None]:
+    visits: Iterator[Visit], children: Children, workers: int, ahead: int
+) -> Generator[Decoded[Visit, Crop], None, None]:
     room = Room(MEMBERS_AHEAD_BYTES)
 
-    def admitted() -> Iterator[str | Member]:
-        for source in sources:
-            if isinstance(source, Member):
-                room.enter(len(source.data))
-            yield source
+    def admitted() -> Iterator[Visit]:
+        for visit in visits:
+            if isinstance(visit.source, Member):
+                room.enter(len(visit.source.data))
+            yield visit
 
-    def decode(source: str | Member) -> Crop:
+    def decode(visit: Visit) -> Crop:
+        source = visit.source
         if isinstance(source, str):
             return children.decode(source)
         if source.error is not None:
@@ -162,18 +171,26 @@ def _decoded(
         finally:
             room.leave(len(data))
 
-    return decode_ahead(admitted(), decode, workers=workers, ahead=ahead)
+    return decode_ahead(
+        admitted(),
+        decode,
+        workers=workers,
+        ahead=ahead,
+        is_ready=lambda visit: visit.known is not None,
+    )
 
 
 def _score(
-    decoded: Iterator[Decoded[str | Member, Crop]], session: OnnxSession, judge: Judge, batch: int
+    decoded: Iterator[Decoded[Visit, Crop]], recall: Recall, judge: Judge, batch: int
 ) -> Iterator[Finding]:
     while group := list(islice(decoded, batch)):
-        crops = [d.pixels.pixels for d in group if d.pixels is not None]
-        logits = iter(session.logits(np.stack(crops)).tolist() if crops else [])
+        seen = [(d.item, d.pixels) for d in group if d.pixels is not None]
+        logits = iter(recall.logits(seen) if seen else [])
         for d in group:
-            path = d.item if isinstance(d.item, str) else d.item.path
+            path = d.item.path
             if d.error is not None:
                 yield judge.failed(path, d.error)
             elif d.pixels is not None:
                 yield judge.scored(path, d.pixels, next(logits))
+            elif (known := d.item.known) is not None:
+                yield judge.scored(path, known, known.logit)

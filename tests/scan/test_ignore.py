@@ -68,6 +68,13 @@ def test_a_line_that_is_no_pattern_says_nothing(tmp_path):
     assert not [path for path in run(tmp_path, root=tmp_path)[0] if path.endswith(".gif")]
 
 
+def test_two_asterisks_at_the_end_mean_what_is_inside_and_not_the_folder(tmp_path):
+    tree(tmp_path, {"": ["a/**", "!x.png"]})
+    found = run(tmp_path, root=tmp_path)[0]
+    assert "a/x.png" in found
+    assert "a/b/x.png" not in found
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs")
 def test_an_ignore_file_that_cannot_be_read_is_counted_and_never_waited_for(tmp_path):
     tree(tmp_path, {})

@@ -1,0 +1,30 @@
+"""`fakescan cache`: the scores that scans keep."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="Look at the scores that scans keep, or drop them.", no_args_is_help=True)
+
+
+@app.command()
+def info() -> None:
+    """Say where the cache of scores is, how large it is, and what it holds."""
+    from fakescan.report.table import visible
+    from fakescan.scan.cache import contents_of, default_path
+
+    path = default_path()
+    contents = contents_of(path)
+    print(f"{visible(str(path))}: {contents.bytes / 1e6:.1f} MB, {contents.files} files")
+    for detector, count in contents.scores.items():
+        print(f"{visible(detector)}: {count} scores")
+
+
+@app.command()
+def clear() -> None:
+    """Remove the cache of scores; fetched detectors stay."""
+    from fakescan.report.table import visible
+    from fakescan.scan.cache import clear, default_path
+
+    path = default_path()
+    print(f"{visible(str(path))}: {clear(path) / 1e6:.1f} MB removed")

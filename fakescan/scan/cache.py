@@ -1,0 +1,233 @@
+"""Scores that were computed before, in one SQLite file that every scan of a user shares.
+
+    scorers   what gives scores: detector, preprocessing, perturbation and device
+    scores    content (sha256 of a file) and scorer -> logit, and what a report says of the image
+    files     path, size and mtime_ns -> content, so that an unchanged file is not even read
+
+Logits are kept, not verdicts, so that thresholds may change. Errors are not kept: a file that
+cannot be scored may be mended, or become readable, without a trace in its bytes.
+"""
+
+# Strings, as the walk gives them: a Path per file would cost more than the look-up.
+# ruff: noqa: PTH100
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from fakescan import weights
+from fakescan.errors import CacheError
+from fakescan.scan.database import open_database, reasons, transaction
+
+NAME = "scores.sqlite"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scorer:
+    """What a score depends on besides the file."""
+
+    name: str
+    """Of the detector, for people."""
+    detector: str
+    """The sha256 of the detector's file."""
+    preprocessing: str
+    """How a file becomes pixels, as text."""
+    device: str
+    """`cpu` or `cuda`: they differ in the fourth digit."""
+    perturbation: str = ""
+    """What is done to the image before; empty for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What shows, without reading it, that a file is still the same."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The score of one content, and what a report says of it besides."""
+
+    sha256: str
+    logit: float
+    width: int
+    height: int
+    format: str | None
+    thumbnail: None = None
+    """Not kept: see `fakescan.scan.recall`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a cache holds."""
+
+    bytes: int
+    """Size on disk."""
+    files: int
+    scores: Mapping[str, int]
+    """By detector: name and the first 12 hex digits of its sha256."""
+
+
+class ScoreCache:
+    """The cache as one scorer sees it; any number of scans may use the same file at once."""
+
+    def __init__(self, path: Path, scorer: Scorer) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            CacheError: it cannot be used, with the reason.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise CacheError(f"{path.parent}: the cache cannot be made ({e.strerror})") from e
+        self._db = open_database(path)
+        try:
+            with reasons(path):
+                self._scorer = self._number_of(scorer)
+        except CacheError:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> ScoreCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def unchanged(self, files: Mapping[str, Stamp]) -> dict[str, Known]:
+        """Scores of those files that still look as they did.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        keys = {_key(path): path for path in files}
+        query = (
+            "SELECT path, size, mtime_ns, content, logit, width, height, format FROM files "
+            f"JOIN scores USING (content) WHERE scorer = ? AND path IN ({_marks(keys)})"
+        )
+        with reasons(self.path):
+            rows = self._db.execute(query, (self._scorer, *keys)).fetchall()
+            return {
+                keys[path]: Known(content.hex(), *values)
+                for path, size, mtime_ns, content, *values in rows
+                if files[keys[path]] == Stamp(size, mtime_ns)
+            }
+
+    def logits(self, contents: Collection[str]) -> dict[str, float]:
+        """Logits that are known, by sha256 of the content.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        query = (
+            "SELECT content, logit FROM scores "
+            f"WHERE scorer = ? AND content IN ({_marks(contents)})"
+        )
+        with reasons(self.path):
+            rows = self._db.execute(query, (self._scorer, *map(bytes.fromhex, contents)))
+            return {content.hex(): logit for content, logit in rows}
+
+    def remember(self, scores: Iterable[Known], files: Mapping[str, tuple[Stamp, str]]) -> None:
+        """Keep scores, and which files have which content, before anything else happens.
+
+        Args:
+            scores: of this scorer.
+            files: stamp and sha256 by path.
+
+        Raises:
+            CacheError: the cache cannot be written.
+        """
+        scored = [
+            (bytes.fromhex(s.sha256), self._scorer, s.logit, s.width, s.height, s.format)
+            for s in scores
+        ]
+        met = [
+            (_key(path), stamp.size, stamp.mtime_ns, bytes.fromhex(sha256))
+            for path, (stamp, sha256) in files.items()
+        ]
+        with reasons(self.path), transaction(self._db):
+            self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?)", scored)
+            self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", met)
+
+    def _number_of(self, scorer: Scorer) -> int:
+        key = (scorer.detector, scorer.preprocessing, scorer.perturbation, scorer.device)
+        find = (
+            "SELECT id FROM scorers WHERE "
+            "(detector, preprocessing, perturbation, device) = (?, ?, ?, ?)"
+        )
+        found = self._db.execute(find, key).fetchone()
+        if found is None:
+            with transaction(self._db):  # another scan may have been faster
+                self._db.execute(
+                    "INSERT OR IGNORE INTO scorers VALUES (NULL, ?, ?, ?, ?, ?)",
+                    (scorer.name, *key),
+                )
+            found = self._db.execute(find, key).fetchone()
+        return int(found[0])
+
+
+def default_path() -> Path:
+    """Where the cache lies: in fakescan's folder for caches."""
+    return weights.cache_folder() / NAME
+
+
+def contents_of(path: Path) -> Contents:
+    """What a cache holds; nothing when there is none yet.
+
+    Raises:
+        CacheError: it cannot be read.
+    """
+    if not path.exists():
+        return Contents(0, 0, {})
+    size = _size_of(path)  # before the log is worked in, which shrinks it
+    with closing(open_database(path)) as db, reasons(path):
+        (files,) = db.execute("SELECT count(*) FROM files").fetchone()
+        scores = db.execute(
+            "SELECT name || '@' || substr(detector, 1, 12), count(*) FROM scores "
+            "JOIN scorers ON id = scorer GROUP BY 1 ORDER BY 1"
+        )
+        return Contents(size, files, dict(scores.fetchall()))
+
+
+def clear(path: Path) -> int:
+    """Remove a cache, whatever state it is in; gives the bytes that it took.
+
+    Raises:
+        CacheError: it cannot be removed.
+    """
+    size = _size_of(path)
+    try:
+        for file in reversed(_files(path)):  # a log must never outlive what it belongs to
+            file.unlink(missing_ok=True)
+    except OSError as e:
+        raise CacheError(f"{path}: cannot be removed ({e.strerror})") from e
+    return size
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """The database and what SQLite keeps beside it."""
+    return path, path.with_name(f"{path.name}-shm"), path.with_name(f"{path.name}-wal")
+
+
+def _size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files(path) if file.exists())
+
+
+def _key(path: str) -> bytes:
+    return os.fsencode(os.path.abspath(path))
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))

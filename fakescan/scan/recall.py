@@ -1,0 +1,188 @@
+"""What a scan need not do again: the cache between the walk, the decoders and the detector.
+
+Asked twice: before decoding, by path, size and time, which saves reading the file; and before
+scoring, by content, which saves the score of a file that was moved, copied or touched, of images
+in archives, and of any file when a report wants thumbnails. Thumbnails are not kept: at 3 kB each
+they would make the cache ten times as large, and to make them anew is cheap: 60 photos took 26.3 s
+to score, 0.5 s to decode again, both on 2 busy cores.
+
+A cache that fails is given up, with a warning, and the scan goes on without it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from fakescan.errors import CacheError
+from fakescan.image import Limits
+from fakescan.records import Summary
+from fakescan.scan.archive import Member
+from fakescan.scan.cache import Known, ScoreCache, Scorer, Stamp
+from fakescan.scan.crop import Crop
+from fakescan.session import OnnxSession
+
+T = TypeVar("T")
+
+DECODING = 1
+"""Grows when the same file would give other pixels than before."""
+LOOK_UP = 256
+"""Files asked for at once."""
+SETTLED_NS = 2_000_000_000
+"""Age from which a file's time shows every later change; FAT counts in steps of 2 seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One image on its way through a scan."""
+
+    source: str | Member
+    """The path of a file, or an image in an archive."""
+    stamp: Stamp | None = None
+    """Of the file, before it is read; None when it cannot be read."""
+    known: Known | None = None
+    """Its score, when nothing has to be done for it."""
+
+    @property
+    def path(self) -> str:
+        """As a report shows it."""
+        return self.source if isinstance(self.source, str) else self.source.path
+
+
+def scorer_of(session: OnnxSession) -> Scorer:
+    """What the scores of a session depend on."""
+    preprocessing = {"decoding": DECODING, **asdict(session.metadata.preprocess)}
+    return Scorer(
+        name=session.metadata.name,
+        detector=session.sha256,
+        preprocessing=json.dumps(preprocessing, sort_keys=True),
+        device=session.device,
+    )
+
+
+class Recall:
+    """Gives logits, each content's once."""
+
+    def __init__(
+        self,
+        cache: ScoreCache | None,
+        session: OnnxSession,
+        summary: Summary,
+        limits: Limits,
+        *,
+        is_reading: bool,
+    ) -> None:
+        """Fix what to ask, and whom.
+
+        Args:
+            cache: of the session's scorer; None computes everything.
+            session: gives the logits that are not known.
+            summary: counts what the cache saved, and takes the warning when it fails.
+            limits: for images; one beyond them is decoded, and refused there.
+            is_reading: every file is decoded, since something else is wanted of it.
+        """
+        self._cache = cache
+        self._session = session
+        self._summary = summary
+        self._limits = limits
+        self._is_reading = is_reading
+
+    def visits(self, sources: Iterable[str | Member]) -> Iterator[Visit]:
+        """Yield every source, in order, with what is known of it."""
+        if self._cache is None:
+            yield from map(Visit, sources)
+            return
+        files: list[str] = []
+        for source in sources:
+            if isinstance(source, str):
+                files.append(source)
+            if len(files) >= LOOK_UP or not isinstance(source, str):
+                yield from self._look_up(files)
+                files = []
+            if not isinstance(source, str):
+                yield Visit(source)
+        yield from self._look_up(files)
+
+    def logits(self, seen: Sequence[tuple[Visit, Crop]]) -> list[float]:
+        """Logits of decoded images, in order; what is new is in the cache when this returns."""
+        keys = [crop.sha256 or i for i, (_, crop) in enumerate(seen)]
+        if self._cache is None:
+            keys = list(range(len(seen)))
+        contents = {key for key in keys if isinstance(key, str)}
+        logits: dict[str | int, float] = {}
+        logits.update(self._ask(lambda cache: cache.logits(contents), dict[str, float]()).items())
+        new = {key: crop for key, (_, crop) in zip(keys, seen, strict=True) if key not in logits}
+        if new:
+            computed = self._session.logits(np.stack([crop.pixels for crop in new.values()]))
+            logits.update(zip(new, computed.tolist(), strict=True))
+        self._summary.cached += len(seen) - len(new)
+        self._remember(seen, logits)
+        return [logits[key] for key in keys]
+
+    def _look_up(self, files: Sequence[str]) -> Iterator[Visit]:
+        stamps = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
+        known: dict[str, Known] = {}
+        if stamps and not self._is_reading:
+            known = self._ask(lambda cache: cache.unchanged(stamps), known)
+        for path in files:
+            stamp, found = stamps.get(path), known.get(path)
+            if found is not None and stamp is not None and self._is_within_limits(found, stamp):
+                self._summary.cached += 1
+                yield Visit(path, stamp, found)
+            else:
+                yield Visit(path, stamp)
+
+    def _is_within_limits(self, known: Known, stamp: Stamp) -> bool:
+        max_megabytes = self._limits.max_megabytes
+        return known.width * known.height / 1e6 <= self._limits.max_megapixels and (
+            max_megabytes is None or stamp.size <= max_megabytes * 1e6
+        )
+
+    def _remember(self, seen: Sequence[tuple[Visit, Crop]], logits: dict[str | int, float]) -> None:
+        if self._cache is None:
+            return
+        scores: list[Known] = []
+        files: dict[str, tuple[Stamp, str]] = {}
+        for visit, crop in seen:
+            if crop.sha256 is None or not math.isfinite(logit := logits[crop.sha256]):
+                continue
+            if isinstance(visit.source, str):
+                if visit.stamp is None or _stamp(visit.source) != visit.stamp:
+                    continue  # it changed meanwhile: pixels and hash may not belong together
+                if _is_settled(visit.stamp):
+                    files[visit.source] = visit.stamp, crop.sha256
+            scores.append(Known(crop.sha256, logit, crop.width, crop.height, crop.format))
+        if scores:
+            self._ask(lambda cache: cache.remember(scores, files), None)
+
+    def _ask(self, question: Callable[[ScoreCache], T], otherwise: T) -> T:
+        if self._cache is None:
+            return otherwise
+        try:
+            return question(self._cache)
+        except CacheError as e:
+            self._cache = None
+            self._summary.warnings.append(str(e))
+            return otherwise
+
+
+def _stamp(path: str) -> Stamp | None:
+    """How a regular file that may be read looks from outside; None for anything else."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  (a Path per file costs more than the call)
+        is_readable = stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK)
+    except (OSError, ValueError):  # ValueError: a null character in the name
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns) if is_readable else None
+
+
+def _is_settled(stamp: Stamp) -> bool:
+    return abs(time.time_ns() - stamp.mtime_ns) > SETTLED_NS
