@@ -17,6 +17,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class MetadataDepth(StrEnum):
+    """How much of a file's metadata goes into reports."""
+
+    BRIEF = "brief"
+    FULL = "full"
+
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -114,6 +121,15 @@ MoveFlagged = Annotated[
     typer.Option(metavar="DIR", help="Move flagged images there, under their paths."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied or moved.")]
+
+Provenance = Annotated[
+    bool,
+    typer.Option(
+        "--provenance/--no-provenance",
+        help="Say what files claim of their origin (C2PA, XMP, EXIF, PNG text), beside the score.",
+    ),
+]
+Metadata = Annotated[MetadataDepth, typer.Option(help="With full, prompts and GPS positions, too.")]
 
 
 def _apply_settings(context: typer.Context, file: Path | None) -> Path | None:

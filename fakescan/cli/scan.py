@@ -98,6 +98,8 @@ def scan(
     archive_megabytes: options.ArchiveMegabytes = 4000.0,
     archive_ratio: options.ArchiveRatio = 200.0,
     hash_: options.Hash = False,
+    provenance: options.Provenance = True,
+    metadata: options.Metadata = options.MetadataDepth.BRIEF,
     baseline: options.BaselineFile = None,
     flagged: Annotated[
         list[FailOn] | None,
@@ -154,6 +156,7 @@ def scan(
         selection=selection,
         archives=limits if archives else None,
         hashes=hash_,
+        provenance=metadata.value if provenance else "off",
     )
     wanted = Wanted(
         files=tuple(output or ()),

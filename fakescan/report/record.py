@@ -20,6 +20,8 @@ COLUMNS = (
     "format",
     "error",
     "detector",
+    "provenance",
+    "provenance_detail",
 )
 DIGITS = 6
 """Decimals of score and logit."""

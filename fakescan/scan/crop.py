@@ -15,6 +15,8 @@ from PIL import Image, UnidentifiedImageError
 
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
 from fakescan.image import Limits, Picture, Preprocess, open_picture, to_rgb, view
+from fakescan.provenance.read import Depth, read_provenance
+from fakescan.provenance.signal import Provenance
 from fakescan.scan.formats import HEAD_BYTES, sniff
 
 HEIF_HINT = "HEIC needs an extra: pip install fakescan[heif]"
@@ -32,6 +34,8 @@ class Extras:
     """The sha256 of the file."""
     thumbnails: bool = False
     """A small picture."""
+    provenance: Depth = "off"
+    """What the file says of its origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Crop:
     """Of the file, when asked for."""
     thumbnail: bytes | None = None
     """A small WebP, when asked for."""
+    provenance: Provenance | None = None
+    """What the file says of its origin, when asked for."""
 
 
 def crop_file(
@@ -130,9 +136,15 @@ def sha256_of(source: Path | bytes) -> str | None:
 
 
 def _cropped(source: Path | bytes, preprocess: Preprocess, limits: Limits, extras: Extras) -> Crop:
-    picture = open_picture(source, limits)
+    said: list[Provenance | None] = [None]
+
+    def look(image: Image.Image) -> None:
+        said[0] = read_provenance(image, source, is_full=extras.provenance == "full")
+
+    picture = open_picture(source, limits, None if extras.provenance == "off" else look)
     return replace(
         cut(picture, preprocess),
+        provenance=said[0],
         sha256=sha256_of(source) if extras.hashes else None,
         thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
     )

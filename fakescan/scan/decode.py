@@ -20,6 +20,7 @@ from typing import IO, Generic, TypeVar, cast
 import numpy as np
 
 from fakescan.errors import ImageError, ImageUnreadable
+from fakescan.provenance.signal import Kind, Provenance
 from fakescan.scan.crop import Crop
 from fakescan.scan.worker import Job
 
@@ -242,6 +243,7 @@ class Child:
             header["format"],
             sha256=header["sha256"],
             thumbnail=thumbnail,
+            provenance=_provenance(header["provenance"]),
         )
 
     def _read(self, count: int) -> bytes:
@@ -259,3 +261,10 @@ class Child:
     @property
     def _answers(self) -> IO[bytes]:
         return cast(IO[bytes], self._process.stdout)
+
+
+def _provenance(said: list[str | None] | None) -> Provenance | None:
+    if said is None:
+        return None
+    kind, detail = said
+    return Provenance(Kind(kind) if kind else None, detail or "")

@@ -43,6 +43,8 @@ class Judge:
             detector=self._fingerprint,
             sha256=crop.sha256,
             thumbnail=crop.thumbnail,
+            provenance=crop.provenance.kind if crop.provenance else None,
+            provenance_detail=crop.provenance.detail if crop.provenance else None,
         )
 
     def failed(self, path: str, error: ImageError) -> Finding:

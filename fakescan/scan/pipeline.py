@@ -14,6 +14,7 @@ import numpy as np
 
 from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Limits
+from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
 from fakescan.scan.baseline import Baseline
@@ -54,6 +55,8 @@ class ScanSettings:
     """Findings carry the sha256 of their file."""
     thumbnails: bool = False
     """Findings carry a small picture."""
+    provenance: Depth = "brief"
+    """Findings carry what their file says of its origin."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -126,7 +129,11 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_baseline: bool) ->
             max_megabytes=settings.selection.max_filesize,
         ),
         timeout_s=settings.timeout_s,
-        extras=Extras(hashes=settings.hashes or has_baseline, thumbnails=settings.thumbnails),
+        extras=Extras(
+            hashes=settings.hashes or has_baseline,
+            thumbnails=settings.thumbnails,
+            provenance=settings.provenance,
+        ),
     )
 
 
