@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fakescan.cli import main
 
@@ -225,3 +226,17 @@ def test_names_reach_reports_whole_and_terminals_escaped(scan, tmp_path):
     with (tmp_path / "r.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         found = {os.fsencode(Path(r["path"]).name) for r in csv.DictReader(file)}
     assert found == {*odd, b"bad\x1b[2J.png"}
+
+
+def test_prompts_are_reported_only_when_asked_for(scan, tmp_path):
+    recipe = PngInfo()
+    recipe.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1")
+    Image.new("RGB", (40, 30)).save(tmp_path / "said.png", pnginfo=recipe)
+    for arguments, detail in (
+        ((), "png: Stable Diffusion parameters"),
+        (("--metadata", "full"), "png: Stable Diffusion parameters; prompt: a cat"),
+        (("--no-provenance", "--metadata", "full"), ""),
+    ):
+        (row,) = rows(scan(tmp_path, *arguments)[1])
+        assert row["provenance_detail"] == detail
+        assert row["provenance"] == ("generated" if detail else "")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fakescan.errors import ConfigError
 from fakescan.records import Summary, Verdict
@@ -125,3 +126,20 @@ def test_a_logit_that_is_no_number_is_an_error(logit):
 
 def _crop():
     return Crop(np.zeros((16, 16, 3), np.uint8), 16, 16, "PNG")
+
+
+def test_provenance_stands_beside_the_score_and_never_moves_it(tmp_path, session):
+    recipe = PngInfo()
+    recipe.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1")
+    image = Image.effect_noise((40, 30), 90)
+    image.save(tmp_path / "said.png", pnginfo=recipe)
+    image.save(tmp_path / "silent.png")
+    (said, silent), _ = run([tmp_path], session)
+    assert (said.provenance, silent.provenance) == ("generated", None)
+    assert said.provenance_detail == "png: Stable Diffusion parameters"
+    off, _ = run([tmp_path], session, provenance="off")
+    full, _ = run([tmp_path], session, provenance="full")
+    assert full[0].provenance_detail == "png: Stable Diffusion parameters; prompt: a cat"
+    assert [f.provenance for f in off] == [None, None]
+    logits = {f.logit for f in (said, silent, *off, *full)}
+    assert len(logits) == 1  # to the last bit
