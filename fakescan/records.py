@@ -105,6 +105,10 @@ class Finding:
     when it says nothing. Never part of the score."""
     provenance_detail: str | None = None
     """Where the file says so, and what, in one line."""
+    perturbed: tuple[tuple[str, float], ...] = ()
+    """Scores under perturbations by name, such as jpeg:75; only when the scan was asked."""
+    stable: bool | None = None
+    """True when the verdict is the same under every perturbation; None without any."""
 
 
 @dataclass(slots=True)

@@ -130,6 +130,22 @@ Provenance = Annotated[
     ),
 ]
 Metadata = Annotated[MetadataDepth, typer.Option(help="With full, prompts and GPS positions, too.")]
+Robustness = Annotated[
+    bool,
+    typer.Option(
+        "--robustness/--no-robustness",
+        help="Score every image also under blur 1-4 and JPEG 90-30: their scores, range, and "
+        "whether the verdict is stable.",
+    ),
+]
+Perturb = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME:STRENGTH",
+        help="Score every image also under this: jpeg, blur, resize or crop, such as jpeg:75 or "
+        "resize:0.5. Repeatable.",
+    ),
+]
 
 
 def _apply_settings(context: typer.Context, file: Path | None) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from fakescan.errors import ConfigError, ImageError
 from fakescan.metadata import DetectorMetadata
@@ -27,13 +28,24 @@ class Judge:
         self._calibration = metadata.calibration
         self._fingerprint = fingerprint
 
-    def scored(self, path: str, crop: Crop, logit: float) -> Finding:
-        """The finding of an image that went through the detector."""
-        is_number = math.isfinite(logit)
+    def scored(
+        self, path: str, crop: Crop, logit: float, perturbed: Sequence[float] = ()
+    ) -> Finding:
+        """The finding of an image that went through the detector.
+
+        Args:
+            path: of the image.
+            crop: of the image.
+            logit: of the crop.
+            perturbed: logits of `crop.perturbed`, in its order.
+        """
+        is_number = all(map(math.isfinite, (logit, *perturbed)))
         score = self._calibration.score(logit) if is_number else None
+        verdict = Verdict.ERROR if score is None else self.band.verdict(score)
+        scores = [self._calibration.score(x) for x in perturbed] if is_number else []
         return Finding(
             path=path,
-            verdict=Verdict.ERROR if score is None else self.band.verdict(score),
+            verdict=verdict,
             score=score,
             logit=logit if is_number else None,
             width=crop.width,
@@ -45,6 +57,8 @@ class Judge:
             thumbnail=crop.thumbnail,
             provenance=crop.provenance.kind if crop.provenance else None,
             provenance_detail=crop.provenance.detail if crop.provenance else None,
+            perturbed=tuple(zip(crop.perturbed, scores, strict=False)),
+            stable=all(self.band.verdict(s) is verdict for s in scores) if scores else None,
         )
 
     def failed(self, path: str, error: ImageError) -> Finding:

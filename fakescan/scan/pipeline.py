@@ -14,6 +14,7 @@ import numpy as np
 
 from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Limits
+from fakescan.perturb import parse
 from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
@@ -57,10 +58,14 @@ class ScanSettings:
     """Findings carry a small picture."""
     provenance: Depth = "brief"
     """Findings carry what their file says of its origin."""
+    perturbations: tuple[str, ...] = ()
+    """Degradations under which every image is scored, too, such as jpeg:75."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
             band_at(self.threshold)
+        for name in self.perturbations:
+            parse(name)
         for name in ("batch_size", "workers", "timeout_s", "max_megapixels"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -133,6 +138,7 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_baseline: bool) ->
             hashes=settings.hashes or has_baseline,
             thumbnails=settings.thumbnails,
             provenance=settings.provenance,
+            perturbations=settings.perturbations,
         ),
     )
 
@@ -176,11 +182,12 @@ def _score(
     decoded: Iterator[Decoded[str | Member, Crop]], session: OnnxSession, judge: Judge, batch: int
 ) -> Iterator[Finding]:
     while group := list(islice(decoded, batch)):
-        crops = [d.pixels.pixels for d in group if d.pixels is not None]
+        crops = [look for d in group if d.pixels is not None for look in d.pixels.looks]
         logits = iter(session.logits(np.stack(crops)).tolist() if crops else [])
         for d in group:
             path = d.item if isinstance(d.item, str) else d.item.path
             if d.error is not None:
                 yield judge.failed(path, d.error)
             elif d.pixels is not None:
-                yield judge.scored(path, d.pixels, next(logits))
+                perturbed = len(d.pixels.perturbed)
+                yield judge.scored(path, d.pixels, next(logits), tuple(islice(logits, perturbed)))

@@ -7,8 +7,8 @@ damaged image could do to this process is ever unpickled by the parent:
     out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
-           "provenance": null or [kind, detail]}
-          and S * S * 3 bytes of RGB, and T bytes of WebP
+           "provenance": null or [kind, detail], "perturbed": [name, ...]}
+          and S * S * 3 bytes of RGB, as many for each perturbation, and T bytes of WebP
     or    {"error": "why there are no pixels", "sha256": ...}
     or    {"bug": "traceback"}
 """
@@ -93,8 +93,9 @@ def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
         "sha256": crop.sha256,
         "thumbnail": len(thumbnail),
         "provenance": said and [said.kind, said.detail],
+        "perturbed": list(crop.perturbed),
     }
-    return header, crop.pixels.tobytes() + thumbnail
+    return header, b"".join(look.tobytes() for look in crop.looks) + thumbnail
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
