@@ -79,8 +79,11 @@ class Detector:
         """The thresholds in use."""
         return self._judge.band
 
-    def score(self, items: Iterable[Item]) -> list[Finding]:
-        """A finding per item, in order; an item that cannot be scored has the verdict `error`.
+    def score(self, items: Iterable[Item]) -> Iterator[Finding]:
+        """Yield a finding per item, in order; one that cannot be scored has the verdict `error`.
+
+        Items are taken as findings are asked for, `batch_size` at a time, so that there may be
+        any number of them; `list(...)` takes all.
 
         Args:
             items: paths, bytes of files, PIL images, or arrays (H, W, 3) of RGB bytes. What is
@@ -91,11 +94,11 @@ class Detector:
         """
         if isinstance(items, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
             raise TypeError("score takes several items: write score([item])")
-        numbered = enumerate(items)
-        findings: list[Finding] = []
+        return self._score_all(enumerate(items))
+
+    def _score_all(self, numbered: Iterator[tuple[int, Item]]) -> Iterator[Finding]:
         while group := list(islice(numbered, self._batch_size)):
-            findings += self._score_batch(group)
-        return findings
+            yield from self._score_batch(group)
 
     def _score_batch(self, group: list[tuple[int, Item]]) -> Iterator[Finding]:
         looks = [(_name(item, i), self._look(item)) for i, item in group]

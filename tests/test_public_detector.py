@@ -1,4 +1,5 @@
 import io
+import itertools
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ def test_every_kind_of_item_gets_the_same_score(tmp_path, detector):
     image = Image.fromarray(pixels)
     path = tmp_path / "image.png"
     path.write_bytes(png(image))
-    findings = detector.score([str(path), path, png(image), image, pixels])
+    findings = list(detector.score([str(path), path, png(image), image, pixels]))
     assert len({f.score for f in findings}) == 1
     assert [f.path for f in findings] == [str(path), str(path), "item 2", "item 3", "item 4"]
     assert [f.format for f in findings] == ["PNG", "PNG", "PNG", None, None]
@@ -39,13 +40,20 @@ def test_every_kind_of_item_gets_the_same_score(tmp_path, detector):
 def test_items_that_cannot_be_scored_are_findings_in_their_place(tmp_path, detector):
     white = Image.new("RGB", (20, 20), "white")
     floats = Image.new("F", (20, 20))
-    findings = detector.score(iter([b"junk", white, tmp_path / "gone", white, floats, white]))
+    items = iter([b"junk", white, tmp_path / "gone", white, floats, white])
+    findings = list(detector.score(items))
     assert [f.verdict for f in findings] == [
         Verdict.ERROR, Verdict.FAKE, Verdict.ERROR, Verdict.FAKE, Verdict.ERROR, Verdict.FAKE,
     ]  # fmt: skip
     assert findings[2].error == "the file is gone"
     assert isinstance(findings[0], Finding)
-    assert detector.score([]) == []
+    assert list(detector.score([])) == []
+
+
+def test_findings_come_while_items_do(detector):
+    endless = itertools.repeat(Image.new("RGB", (20, 20), "white"))
+    findings = detector.score(endless)
+    assert [f.path for f in itertools.islice(findings, 4)] == [f"item {i}" for i in range(4)]
 
 
 def test_an_image_that_is_handed_over_is_turned_and_left_alone(detector):
@@ -67,13 +75,13 @@ def test_one_item_instead_of_several_is_a_wrong_call(detector, item):
 )
 def test_an_item_of_another_type_is_a_wrong_call(detector, item):
     with pytest.raises(TypeError):
-        detector.score([item])
+        list(detector.score([item]))
 
 
 def test_the_threshold_can_be_chosen(tiny):
     grey = Image.new("RGB", (20, 20), (130, 130, 130))
-    assert Detector(tiny).score([grey])[0].verdict is Verdict.UNCERTAIN
-    assert Detector(tiny, threshold=0.5).score([grey])[0].verdict is Verdict.FAKE
+    assert next(Detector(tiny).score([grey])).verdict is Verdict.UNCERTAIN
+    assert next(Detector(tiny, threshold=0.5).score([grey])).verdict is Verdict.FAKE
     with pytest.raises(ConfigError, match="between 0 and 1"):
         Detector(tiny, threshold=2)
 
@@ -94,11 +102,11 @@ def test_threads_may_share_a_detector_and_files_with_odd_metadata(detector):
     files = [png(image) for image in images]
     bad_exif = io.BytesIO()
     images[0].save(bad_exif, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05" + b"\xff" * 20)
-    expected = [detector.score([f])[0].score for f in files]
+    expected = [next(detector.score([f])).score for f in files]
 
     def score(i):
-        detector.score([bad_exif.getvalue()])
-        return detector.score([files[i]])[0].score
+        next(detector.score([bad_exif.getvalue()]))
+        return next(detector.score([files[i]])).score
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(score, range(len(files)))) == expected
@@ -108,7 +116,7 @@ def test_the_package_and_a_detector_never_import_torch(tiny, photos):
     code = (
         "import sys, fakescan\n"
         "assert not {'torch', 'pandas', 'onnxruntime', 'typer', 'numpy'} & set(sys.modules)\n"
-        "fakescan.Detector(sys.argv[1]).score([sys.argv[2]])\n"
+        "next(fakescan.Detector(sys.argv[1]).score([sys.argv[2]]))\n"
         "assert not {'torch', 'open_clip', 'pandas', 'typer', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, tiny, photos / "dark.jpg"], check=True)

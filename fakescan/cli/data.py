@@ -125,6 +125,7 @@ def _progress(console: Console, total: int, *, is_shown: bool) -> Iterator[Progr
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    is_shown = is_shown and console.is_terminal  # elsewhere it leaves an empty line
     with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
         progress.add_task("", total=total)
         yield progress

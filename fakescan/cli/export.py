@@ -72,9 +72,8 @@ def export(
     )
     columns = (TextColumn("comparing with torch"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True, highlight=False)
-    with Progress(
-        *columns, console=console, transient=True, disable=no_progress or quiet
-    ) as progress:
+    is_shown = console.is_terminal and not (no_progress or quiet)
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
         bar = progress.add_task("")
         report = export_detector(
             model,

@@ -136,10 +136,21 @@ def _stdout(format_: str, console: Console) -> Output:
         stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
 
     def write(text: str) -> None:
-        stream.write(text)
-        stream.flush()
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            drop_stdout()
+            raise ConfigError(f"standard output: cannot be written ({e.strerror})") from e
 
     return Output(format_, write)
+
+
+def drop_stdout() -> None:
+    """Send the rest to nowhere, or Python fails again when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show(text: str, console: Console) -> None:

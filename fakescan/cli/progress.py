@@ -93,9 +93,8 @@ def print_summary(summary: Summary, errors: Sequence[Finding], console: Console)
         console.print("warning: no images found")
     counts = ", ".join(f"{summary.verdicts[v]} {v.value}" for v in Verdict)
     rate = summary.images / summary.elapsed_s if summary.elapsed_s else 0.0
-    console.print(
-        f"{summary.images} images: {counts} in {summary.elapsed_s:.1f} s ({rate:.1f} images/s)"
-    )
+    images = "1 image" if summary.images == 1 else f"{summary.images} images"
+    console.print(f"{images}: {counts} in {summary.elapsed_s:.1f} s ({rate:.1f} images/s)")
     if summary.skipped:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.skipped.items()))
         console.print(f"skipped: {reasons}")

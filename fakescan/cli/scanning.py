@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +13,7 @@ import fakescan
 from fakescan import weights
 from fakescan.cli.choosing import gather_flagged, remember_flagged
 from fakescan.cli.interrupt import Interrupt
-from fakescan.cli.output import check_outputs, format_of, write_report
+from fakescan.cli.output import check_outputs, drop_stdout, format_of, write_report
 from fakescan.cli.progress import (
     advance,
     fetch_progress,
@@ -97,7 +95,7 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
         try:
             write_report(report, wanted.files, stdout_format, stdout)
         except BrokenPipeError:  # `| head` has seen enough: an interruption without words
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_stdout()
             return INTERRUPTED
     if not wanted.is_quiet:
         print_summary(summary, errors, stderr)

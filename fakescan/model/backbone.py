@@ -54,7 +54,8 @@ class BackboneConfig:
     pretrained: str = "openai"
     """open_clip tag of the weights; downloaded when no file is given."""
     weights: Path | None = None
-    """A safetensors file with the tower's tensors (`visual.` in front of the names or not)."""
+    """A safetensors file with the tower's tensors (`visual.` in front of the names or not); for
+    `builtin` another detector's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     if config.name == BUILTIN:
         from fakescan.model.builtin import load_builtin
 
+        if config.weights is not None and config.weights.suffix == ".safetensors":
+            raise ConfigError(
+                f"{config.weights}: backbone {BUILTIN!r} is taken out of a detector's .onnx file; "
+                "name the architecture of these weights with --backbone"
+            )
         return load_builtin(config.weights)
     tower = Tower(tower_config(config.name))
     if config.weights is not None:

@@ -17,7 +17,8 @@ import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import fakescan
 from fakescan.config import dump, load, to_dict
 from fakescan.data.samples import Sample
-from fakescan.errors import ConfigError
+from fakescan.errors import ConfigError, FakescanError
 from fakescan.records import Band, Calibration
 from fakescan.train.settings import TrainConfig
 
@@ -49,6 +50,19 @@ def create_run(folder: Path) -> None:
             raise ConfigError(f"{folder}: not empty; choose another --out{hint}")
     except OSError as e:
         raise ConfigError(f"{folder}: cannot be used ({e.strerror})") from e
+
+
+@contextmanager
+def taken_back(folder: Path, *, is_new: bool) -> Iterator[None]:
+    """Remove a new run that could not begin, so that its folder can be named again."""
+    try:
+        yield
+    except FakescanError:
+        if is_new:
+            with suppress(OSError):  # why it could not begin matters more
+                (folder / CONFIG).unlink()
+                folder.rmdir()
+        raise
 
 
 def read_run(folder: Path) -> TrainConfig:

@@ -78,8 +78,6 @@ class Loop:
             weight_decay=config.weight_decay,
         )
         is_fp16 = config.precision == "fp16"
-        if is_fp16 and processes.device.type == "cpu":
-            raise ConfigError("precision fp16 needs a GPU; on the CPU use fp32 or bf16")
         self.scale = LossScale(INITIAL_SCALE if is_fp16 else 0.0)
         self.computer = StepComputer(model, processes, config.precision, self.scale)
         self.position = Position(loss_scale=self.scale.scale)

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fakescan.train.journal import Record
@@ -108,6 +109,7 @@ def _smooth(values: NDArray[Any]) -> NDArray[np.float64]:
 def _finish(axis: Axes, title: str, *, legend: bool = True) -> None:
     axis.set_title(title, loc="left", fontsize=10, color=INK)
     axis.set_xlabel("step", fontsize=8, color=INK)
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axis.tick_params(labelsize=8, colors=INK)
     axis.grid(visible=True, color="#eeeeee", linewidth=0.8)
     axis.set_axisbelow(True)

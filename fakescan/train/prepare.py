@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,7 +79,9 @@ def prepare(
     usable = [i for i in range(len(samples)) if i not in unreadable]
     in_train = [i for i in usable if i < len(split.train)]
     held_out = [i for i in usable if i >= len(split.train)]
-    require_both_classes([samples[i] for i in in_train], "training data")
+    require_both_classes(
+        [samples[i] for i in in_train], f"training data{_left_out(samples, unreadable)}"
+    )
     return Prepared(
         samples=samples,
         in_train=in_train,
@@ -88,6 +90,16 @@ def prepare(
         trunks=trunks,
         strata=stratify(samples, in_train, config.source_cap, config.pair_weight),
         validator=_validator(config, trunks, samples, held_out),
+    )
+
+
+def _left_out(samples: Sequence[Sample], unreadable: Mapping[int, str]) -> str:
+    if not unreadable:
+        return ""
+    first = min(unreadable)
+    return (
+        f" without {len(unreadable)} unreadable images, such as {samples[first].path}"
+        f" ({unreadable[first]})"
     )
 
 

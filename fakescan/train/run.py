@@ -90,7 +90,8 @@ def train(
             files.write_config(out, begun.config)
         recipe = ViewRecipe(begun.preprocess, config.augmentation, config.draw_seed)
         with ViewPool(recipe, config.workers) as pool:
-            material = prepare(begun, split, pool, processes, heard)
+            with files.taken_back(out, is_new=processes.is_first and not resume):
+                material = prepare(begun, split, pool, processes, heard)
             if processes.is_first:
                 _record(out, begun.config, material, heard)
             loop = _fit(begun, material, out, processes, heard)
@@ -167,7 +168,8 @@ def _record(out: Path, config: TrainConfig, material: Prepared, listener: Listen
     files.write_training(out, config, parts, len(bad))
     write_unreadable(out / files.UNREADABLE, [(material.samples[i], bad[i]) for i in sorted(bad)])
     if bad:
-        listener.note(f"{len(bad)} unreadable images left out, listed in {files.UNREADABLE}")
+        images = "image" if len(bad) == 1 else "images"
+        listener.note(f"{len(bad)} unreadable {images} left out, listed in {files.UNREADABLE}")
 
 
 def _fit(
@@ -198,6 +200,9 @@ def _fit(
         loop.run(out / STATE, watcher)
     finally:
         watcher.close()
+    at = loop.position
+    if 0 < at.epoch < config.epochs:
+        listener.note(f"stopped after epoch {at.epoch}: no better than epoch {at.best_epoch}")
     return loop
 
 

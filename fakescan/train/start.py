@@ -31,9 +31,11 @@ def start(config: TrainConfig, device: torch.device) -> Start:
     """Load the backbone, or a whole detector, and put untrained parts where they belong.
 
     Raises:
-        ConfigError: settings that do not fit the backbone or the detector.
+        ConfigError: settings that do not fit the device, the backbone or the detector.
         WeightsError: the file cannot be had.
     """
+    if config.precision == "fp16" and device.type == "cpu":
+        raise ConfigError("precision fp16 needs a GPU; on the CPU use fp32 or bf16")
     if config.init is not None:
         return _from_detector(config, config.init, device)
     backbone = load_backbone(config.backbone)

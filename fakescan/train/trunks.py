@@ -133,7 +133,7 @@ class CachedTrunks:
             missing = [draw for draw in missing if self._name(draw) not in self.store.rows]
             done = len(wanted) - len(missing)
             for good, crops, failed in self._decoded(missing):
-                bad |= failed
+                bad |= {sample: reason for (sample, _), reason in failed}
                 if good:
                     rows = self.plain.maker.make(np.stack(crops))
                     writer.append([self._name(draw) for draw in good], _arrays(rows))
@@ -170,13 +170,13 @@ class CachedTrunks:
 
     def _decoded(
         self, draws: Sequence[Draw]
-    ) -> Iterator[tuple[list[Draw], list[NDArray[np.uint8]], Unreadable]]:
-        """Chunks of draws with their crops; the samples that failed apart."""
+    ) -> Iterator[tuple[list[Draw], list[NDArray[np.uint8]], list[tuple[Draw, str]]]]:
+        """Chunks of draws with their crops; those that failed apart, with the reason."""
         size = CHUNK[self.plain.maker.device.type]
         views = self.plain._views(draws)
         while part := list(islice(views, size)):
             good = [(draw, crop) for draw, crop in part if not isinstance(crop, str)]
-            failed = {draw[0]: crop for draw, crop in part if isinstance(crop, str)}
+            failed = [(draw, crop) for draw, crop in part if isinstance(crop, str)]
             yield [draw for draw, _ in good], [crop for _, crop in good], failed
 
 

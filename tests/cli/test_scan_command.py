@@ -32,6 +32,11 @@ def rows(text):
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+def test_one_image_is_counted_in_the_singular(scan, photos):
+    _, _, err = scan(photos / "dark.jpg")
+    assert err.startswith("1 image: 1 real, ")
+
+
 def test_a_pipe_gets_csv_and_standard_error_the_summary(scan, photos):
     code, out, err = scan(photos)
     assert code == 0

@@ -35,6 +35,17 @@ def on_terminal(command, **variables):
     return text
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_under_standard_output_is_one_line_and_code_2(tiny, photos):
+    command = [sys.executable, "-m", "fakescan", "scan", "-q", "--model", tiny, str(photos)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "fakescan: standard output: cannot be written (No space left on device)\n"
+    )
+
+
 @posix
 def test_a_terminal_gets_a_table_in_colour_with_a_bar_and_no_raw_escape(tiny, tmp_path):
     folder = tmp_path / "photos"

@@ -33,7 +33,7 @@ def one_class(tmp_path):
         (["gone"], "no such folder"),
         (["--config", "gone.toml"], "no such file"),
         (["--resume"], "no run to resume"),
-        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--epochs", "-1"], "epochs must not be negative"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(arguments, said, tmp_path, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """From an exported file back to torch."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -83,6 +84,11 @@ def test_files_that_are_no_detectors_are_refused(write, tmp_path):
     onnx.save(onnx.ModelProto(), tmp_path / "empty.onnx")
     with pytest.raises(WeightsError, match="without fakescan metadata"):
         load_builtin(tmp_path / "empty.onnx")
+
+
+def test_weights_without_the_name_of_their_backbone_are_one_clear_line():
+    with pytest.raises(ConfigError, match=r"clip\.safetensors: backbone 'builtin' .* --backbone"):
+        load_backbone(BackboneConfig(weights=Path("clip.safetensors")))
 
 
 def test_metadata_that_do_not_fit_the_tensors_are_refused(write):

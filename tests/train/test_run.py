@@ -17,6 +17,19 @@ from fakescan.train.run import train
 from fakescan.train.settings import CacheConfig, ProbeConfig
 
 
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self):
+        self.stages, self.notes = {}, []
+
+    def progress(self, stage, done, total):
+        self.stages.setdefault(stage, []).append((done, total))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 def losses(run):
     return [r["bce"] for r in read_journal(run / "metrics.jsonl") if r["kind"] == "step"]
 
@@ -93,21 +106,12 @@ def test_split_and_whole_trunks_train_alike(config, finished, tmp_path):
 
 
 def test_a_second_run_reads_the_cache_and_new_draws_extend_it(config, tmp_path):
-    class Count:
-        def __init__(self):
-            self.made = 0
-
-        def progress(self, stage, done, total):
-            self.made += stage == "trunk"
-
-        def note(self, text):
-            pass
-
-    first, second, third = Count(), Count(), Count()
+    first, second, third = Heard(), Heard(), Heard()
     train(config, tmp_path / "first", listener=first)
     train(replace(config, seed=0, lr=1e-4), tmp_path / "second", listener=second)
     train(replace(config, draws=3), tmp_path / "third", listener=third)
-    assert first.made > third.made > second.made == 0
+    made = [len(heard.stages.get("trunk", [])) for heard in (first, second, third)]
+    assert made[0] > made[2] > made[1] == 0
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
@@ -154,11 +158,15 @@ def test_the_head_can_start_untrained_and_the_average_be_kept(shared_config, tmp
 
 
 def test_training_stops_early_and_keeps_the_best(shared_config, tmp_path):
-    train(replace(shared_config, patience=1, epochs=30, lr=0.5, monitor="loss"), tmp_path / "run")
+    heard = Heard()
+    changed = replace(shared_config, patience=1, epochs=30, lr=0.5, monitor="loss")
+    train(changed, tmp_path / "run", listener=heard)
     records = read_journal(tmp_path / "run" / "metrics.jsonl")
     epochs = [r for r in records if r["kind"] == "epoch"]
     assert len(epochs) < 20
     assert epochs[-1]["is_best"] is False
+    last = epochs[-1]["epoch"]
+    assert heard.notes[-1] == f"stopped after epoch {last}: no better than epoch {last - 1}"
     judged = json.loads((tmp_path / "run" / "calibration.json").read_text())
     best = min(r["validation"]["loss"] for r in epochs)
     assert judged["validation"]["loss"] == pytest.approx(best, abs=1e-9)
@@ -179,13 +187,26 @@ def test_unreadable_images_are_counted_and_listed(config, data, tmp_path):
     broken = copy / "source0" / "0_real" / "0.png"
     broken.write_bytes(broken.read_bytes()[:60])
     out = tmp_path / "run"
-    train(replace(config, data=(copy,)), out)
+    heard = Heard()
+    train(replace(config, data=(copy,)), out, listener=heard)
+    done, total = heard.stages["trunk"][-1]
+    assert done == total
+    assert "1 unreadable image left out, listed in unreadable.csv" in heard.notes
     rows = (out / "unreadable.csv").read_text().splitlines()
     assert len(rows) == 2
     assert rows[1].startswith(str(broken))
     assert json.loads((out / "training.json").read_text())["unreadable"] == 1
     train(replace(config, data=(copy,), cache=CacheConfig(enabled=False)), tmp_path / "plain")
     assert losses(out) == losses(tmp_path / "plain")
+
+
+def test_nothing_but_unreadable_images_is_one_line_that_says_so(config, tmp_path):
+    for leaf in ("a/0_real", "a/1_fake", "b/0_real", "b/1_fake"):
+        (tmp_path / "data" / leaf).mkdir(parents=True)
+        (tmp_path / "data" / leaf / "x.png").write_text("no image")
+    with pytest.raises(DatasetError, match=r"without 4 unreadable images, such as .*x\.png \(not"):
+        train(replace(config, data=(tmp_path / "data",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_worker_processes_make_the_same_images(config, finished, tmp_path):
@@ -211,6 +232,7 @@ def test_an_used_folder_is_refused(config, tmp_path):
 def test_a_cache_beyond_its_limit_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="the limit is 1e-06 GB"):
         train(replace(config, cache=replace(config.cache, max_gb=1e-6)), tmp_path / "run")
+    train(config, tmp_path / "run")  # the folder is free
 
 
 def test_fp16_needs_a_gpu(config, tmp_path):
@@ -218,6 +240,7 @@ def test_fp16_needs_a_gpu(config, tmp_path):
         pytest.skip("there is one")
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         train(replace(config, precision="fp16"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()  # said before hours of frozen blocks
 
 
 def test_bf16_trains(config, tmp_path):
