@@ -41,11 +41,15 @@ class Patterns:
         patterns = [p for p in spec.patterns if isinstance(p, RegexPattern)]
         self._last_first = [(p.regex, p.include) for p in reversed(patterns) if p.regex is not None]
 
-    def is_match(self, path: str) -> bool | None:
-        """What the last matching line says: True, or False after `!`; None when none matches.
+    def covers(self, path: str) -> bool:
+        """Whether the lines name the path or a folder around it, outermost first, as git asks."""
+        ends = [i + 1 for i, letter in enumerate(path) if letter == "/"]
+        return any(self.is_match(path[:end]) for end in {*ends, len(path)})
 
-        A line speaks of the path itself. What it says of a folder around the path was asked when
-        that folder was about to be entered.
+    def is_match(self, path: str) -> bool | None:
+        """What the last line that names the path itself says: True, or False after `!`, or None.
+
+        What is said of a folder around it was asked when that folder was about to be entered.
 
         Args:
             path: with `/`; a folder's ends with one.

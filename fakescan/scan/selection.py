@@ -68,9 +68,9 @@ class Choice:
             below: path below the folder or archive that is named, with `/`; a folder's ends with
                 one.
         """
-        if self._exclude and self._exclude.is_match(below):
+        if self._exclude and self._exclude.covers(below):
             return EXCLUDED
         is_file = not below.endswith("/")
-        if is_file and self._include and not self._include.is_match(below):
+        if is_file and self._include and not self._include.covers(below):
             return NOT_INCLUDED
         return None
