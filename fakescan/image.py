@@ -17,7 +17,7 @@ import io
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +103,17 @@ class Picture:
     format: str
 
 
-def open_picture(source: Path | bytes | IO[bytes], limits: Limits | None = None) -> Picture:
+def open_picture(
+    source: Path | bytes | IO[bytes],
+    limits: Limits | None = None,
+    look: Callable[[Image.Image], None] | None = None,
+) -> Picture:
     """Decode one image, upright.
 
     Args:
         source: a file, its bytes, or a seekable binary stream.
         limits: checked against the header before any pixel is decoded.
+        look: called with the decoded image while its file is open; must leave it as it is.
 
     Raises:
         ImageUnreadable: damaged, truncated, empty, gone, or no permission.
@@ -118,7 +123,7 @@ def open_picture(source: Path | bytes | IO[bytes], limits: Limits | None = None)
     with _reasons():
         stream = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(stream, formats=_formats()) as image:
-            return _decoded(image, limits or Limits())
+            return _decoded(image, limits or Limits(), look)
 
 
 def picture_of(image: Image.Image, limits: Limits | None = None) -> Picture:
@@ -186,7 +191,9 @@ def normalise(crops: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.fl
     return np.ascontiguousarray(planes * scale[:, None, None] - shift[:, None, None])
 
 
-def _decoded(image: Image.Image, limits: Limits) -> Picture:
+def _decoded(
+    image: Image.Image, limits: Limits, look: Callable[[Image.Image], None] | None = None
+) -> Picture:
     megapixels = image.width * image.height / 1e6
     if megapixels > limits.max_megapixels:
         raise ImageTooLarge(
@@ -196,6 +203,8 @@ def _decoded(image: Image.Image, limits: Limits) -> Picture:
     if image.mode == "F":
         raise ImageUnsupported("32-bit float pixels have no agreed range")
     image.load()
+    if look is not None:
+        look(image)
     upright = ImageOps.exif_transpose(image) if _is_turned(image) else image.copy()
     name = "JPEG" if image.format == "MPO" else image.format or ""
     return Picture(upright, upright.width, upright.height, name)

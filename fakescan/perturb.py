@@ -9,19 +9,62 @@ Differs from the paper: the blur is Pillow's, three box filters that approximate
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from PIL import Image, ImageFilter
 
 from fakescan.errors import ConfigError
 from fakescan.image import to_rgb
 
+ROBUSTNESS = (
+    *(f"blur:{sigma_px}" for sigma_px in (1, 2, 3, 4)),
+    *(f"jpeg:{quality}" for quality in (90, 80, 70, 60, 50, 40, 30)),
+)
+"""Strengths that the literature reports, weakest first."""
+MAX_SCALE = 4.0
+"""Larger images would only cost time and memory."""
 
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """One degradation of a fixed strength."""
+
+    name: str
+    strength: float
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The image, degraded."""
+        return FUNCTIONS[self.name](image, self.strength)
+
+
+def parse(text: str) -> Perturbation:
+    """A perturbation as it is written: its name and its strength, such as jpeg:75.
+
+    Raises:
+        ConfigError: not so written, or a strength out of range.
+    """
+    name, _, number = text.partition(":")
+    try:
+        perturbation = Perturbation(name, float(number))
+    except ValueError:
+        perturbation = Perturbation("", math.nan)
+    if perturbation.name not in FUNCTIONS or not math.isfinite(perturbation.strength):
+        raise ConfigError(
+            f"perturbation {text!r}: write a name and a strength, such as jpeg:75; "
+            f"known: {', '.join(FUNCTIONS)}"
+        )
+    perturbation(Image.new("RGB", (8, 8)))  # knows its range
+    return perturbation
+
+
+def jpeg(image: Image.Image, quality: float) -> Image.Image:
     """Encode as JPEG and decode again; quality 1 to 100, colour at half resolution (4:2:0)."""
-    if not 1 <= quality <= 100:
-        raise ConfigError(f"jpeg: quality must lie between 1 and 100, got {quality}")
+    if not 1 <= quality <= 100 or quality != int(quality):
+        raise ConfigError(f"jpeg: quality must be a whole number from 1 to 100, got {quality:g}")
     stream = io.BytesIO()
-    to_rgb(image).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+    to_rgb(image).save(stream, "JPEG", quality=int(quality), subsampling="4:2:0")
     return Image.open(stream, formats=("JPEG",)).convert("RGB")
 
 
@@ -34,8 +77,8 @@ def blur(image: Image.Image, sigma_px: float) -> Image.Image:
 
 def resize(image: Image.Image, scale: float) -> Image.Image:
     """Scale both sides, bicubic; a side never shrinks below one pixel."""
-    if scale <= 0:
-        raise ConfigError(f"resize: scale must be positive, got {scale}")
+    if not 0 < scale <= MAX_SCALE:
+        raise ConfigError(f"resize: scale must lie between 0 and {MAX_SCALE:g}, got {scale}")
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return to_rgb(image).resize(size, Image.Resampling.BICUBIC)
 
@@ -47,3 +90,12 @@ def crop(image: Image.Image, fraction: float) -> Image.Image:
     width, height = (max(1, round(side * fraction)) for side in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return to_rgb(image).crop((left, top, left + width, top + height))
+
+
+FUNCTIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "jpeg": jpeg,
+    "blur": blur,
+    "resize": resize,
+    "crop": crop,
+}
+"""By the name that `parse` takes."""

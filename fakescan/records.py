@@ -100,6 +100,15 @@ class Finding:
     """Of the file's content, in hex; only when the scan was asked for it."""
     thumbnail: bytes | None = field(default=None, repr=False)
     """A small WebP of the image; only when the scan was asked for it."""
+    provenance: str | None = None
+    """What the file says how it came about: generated, composite, captured or undecided; None
+    when it says nothing. Never part of the score."""
+    provenance_detail: str | None = None
+    """Where the file says so, and what, in one line."""
+    perturbed: tuple[tuple[str, float], ...] = ()
+    """Scores under perturbations by name, such as jpeg:75; only when the scan was asked."""
+    stable: bool | None = None
+    """True when the verdict is the same under every perturbation; None without any."""
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ FINDINGS = (
     Finding(
         path="=cmd()\n\x1b[31m[bold]é", verdict=Verdict.FAKE, score=1.0, logit=17.25,
         width=30000, height=2, format="AVIF", detector="tiny@0123456789ab",
-        sha256="ab" * 32,
+        sha256="ab" * 32, provenance="generated",
+        provenance_detail="xmp: trainedAlgorithmicMedia; prompt: =<b>a \"cat\"</b>",
     ),
     Finding(
         path="caf\udce9.gif", verdict=Verdict.ERROR, error="damaged: image file is truncated",

@@ -17,6 +17,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class MetadataDepth(StrEnum):
+    """How much of a file's metadata goes into reports."""
+
+    BRIEF = "brief"
+    FULL = "full"
+
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -118,6 +125,31 @@ MoveFlagged = Annotated[
     typer.Option(metavar="DIR", help="Move flagged images there, under their paths."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied or moved.")]
+
+Provenance = Annotated[
+    bool,
+    typer.Option(
+        "--provenance/--no-provenance",
+        help="Say what files claim of their origin (C2PA, XMP, EXIF, PNG text), beside the score.",
+    ),
+]
+Metadata = Annotated[MetadataDepth, typer.Option(help="With full, prompts and GPS positions, too.")]
+Robustness = Annotated[
+    bool,
+    typer.Option(
+        "--robustness/--no-robustness",
+        help="Score every image also under blur 1-4 and JPEG 90-30: their scores, range, and "
+        "whether the verdict is stable.",
+    ),
+]
+Perturb = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME:STRENGTH",
+        help="Score every image also under this: jpeg, blur, resize or crop, such as jpeg:75 or "
+        "resize:0.5. Repeatable.",
+    ),
+]
 
 
 def _apply_settings(context: typer.Context, file: Path | None) -> Path | None:

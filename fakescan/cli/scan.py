@@ -98,6 +98,10 @@ def scan(
     archive_megabytes: options.ArchiveMegabytes = 4000.0,
     archive_ratio: options.ArchiveRatio = 200.0,
     hash_: options.Hash = False,
+    provenance: options.Provenance = True,
+    metadata: options.Metadata = options.MetadataDepth.BRIEF,
+    robustness: options.Robustness = False,
+    perturb: options.Perturb = None,
     baseline: options.BaselineFile = None,
     flagged: Annotated[
         list[FailOn] | None,
@@ -125,6 +129,7 @@ def scan(
     """
     from fakescan.cli.choosing import named, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
+    from fakescan.perturb import ROBUSTNESS
     from fakescan.scan.archive import ArchiveLimits
     from fakescan.scan.pipeline import ScanSettings
     from fakescan.scan.selection import Selection
@@ -155,6 +160,8 @@ def scan(
         selection=selection,
         archives=limits if archives else None,
         hashes=hash_,
+        provenance=metadata.value if provenance else "off",
+        perturbations=tuple(dict.fromkeys((*(ROBUSTNESS if robustness else ()), *(perturb or ())))),
     )
     wanted = Wanted(
         files=tuple(output or ()),

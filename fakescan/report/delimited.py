@@ -13,16 +13,27 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from fakescan.report.record import COLUMNS, Report, values
+from fakescan.records import Finding
+from fakescan.report.record import Report, columns, stability, values
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 def csv_chunks(report: Report) -> Iterator[str]:
     """A header, then a row per finding; lines end as RFC 4180 says, so write them untranslated."""
-    yield _row(COLUMNS)
+    names = columns(report)
+    yield _row(names)
     for finding in report.findings:
-        yield _row(values(finding).values())
+        cells = _cells(finding)
+        yield _row(cells.get(name) for name in names)
+
+
+def _cells(finding: Finding) -> dict[str, Any]:
+    cells, scores = values(finding), stability(finding)
+    cells |= scores.pop("perturbed", {})
+    if scores:
+        scores["stable"] = "true" if finding.stable else "false"
+    return cells | scores
 
 
 def _row(cells: Any) -> str:

@@ -41,6 +41,7 @@ def html_chunks(report: Report) -> Iterator[str]:
 def _row(finding: Finding) -> dict[str, Any]:
     row = json_row(finding)
     row["path"] = visible(finding.path)
+    row.pop("perturbed", None)  # the page shows their range
     if finding.error is not None:
         row["error"] = visible(finding.error)
     if finding.thumbnail is not None:

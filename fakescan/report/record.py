@@ -20,7 +20,11 @@ COLUMNS = (
     "format",
     "error",
     "detector",
+    "provenance",
+    "provenance_detail",
 )
+RANGE = ("score_min", "score_max", "stable")
+"""Columns behind those of the perturbations."""
 DIGITS = 6
 """Decimals of score and logit."""
 
@@ -50,6 +54,22 @@ Writer = Callable[[Report], Iterator[str]]
 def is_flagged(finding: Finding) -> bool:
     """True for what the detector does not take for a photograph: fake or uncertain."""
     return finding.verdict in (Verdict.FAKE, Verdict.UNCERTAIN)
+
+
+def columns(report: Report) -> tuple[str, ...]:
+    """Columns of a report's rows: of a scan under perturbations, also their scores."""
+    names = tuple(report.settings.get("perturbations") or ())
+    return (*COLUMNS, *names, *RANGE) if names else COLUMNS
+
+
+def stability(finding: Finding) -> dict[str, Any]:
+    """Scores under perturbations by name, their range with the score, and if the verdict stays."""
+    if not finding.perturbed or finding.score is None:
+        return {}
+    perturbed = {name: round(score, DIGITS) for name, score in finding.perturbed}
+    scores = (round(finding.score, DIGITS), *perturbed.values())
+    ends = (min(scores), max(scores), finding.stable)
+    return {"perturbed": perturbed} | dict(zip(RANGE, ends, strict=True))
 
 
 def values(finding: Finding) -> dict[str, Any]:

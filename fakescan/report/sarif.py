@@ -102,6 +102,9 @@ def _result(finding: Finding, report: Report) -> dict[str, Any]:
             "format": finding.format,
         },
     }
+    if finding.provenance_detail is not None:
+        result["properties"]["provenance"] = finding.provenance
+        result["properties"]["provenance_detail"] = finding.provenance_detail
     if finding.sha256 is not None:
         # Not under GitHub's own key: its uploader computes that and warns of any other value.
         result["partialFingerprints"] = {"contentSha256/v1": finding.sha256}

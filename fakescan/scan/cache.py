@@ -59,6 +59,9 @@ class Known:
     width: int
     height: int
     format: str | None
+    provenance: str | None = None
+    """What a brief look at the file's metadata found, as `fakescan.provenance.signal.to_text`
+    has it; None when nobody looked."""
     thumbnail: None = None
     """Not kept: see `fakescan.scan.recall`."""
 
@@ -114,8 +117,8 @@ class ScoreCache:
         """
         keys = {_key(path): path for path in files}
         query = (
-            "SELECT path, size, mtime_ns, content, logit, width, height, format FROM files "
-            f"JOIN scores USING (content) WHERE scorer = ? AND path IN ({_marks(keys)})"
+            "SELECT path, size, mtime_ns, content, logit, width, height, format, provenance "
+            f"FROM files JOIN scores USING (content) WHERE scorer = ? AND path IN ({_marks(keys)})"
         )
         with reasons(self.path):
             rows = self._db.execute(query, (self._scorer, *keys)).fetchall()
@@ -142,6 +145,8 @@ class ScoreCache:
     def remember(self, scores: Iterable[Known], files: Mapping[str, tuple[Stamp, str]]) -> None:
         """Keep scores, and which files have which content, before anything else happens.
 
+        A provenance that is known stays where nobody looked this time.
+
         Args:
             scores: of this scorer.
             files: stamp and sha256 by path.
@@ -150,7 +155,10 @@ class ScoreCache:
             CacheError: the cache cannot be written.
         """
         scored = [
-            (bytes.fromhex(s.sha256), self._scorer, s.logit, s.width, s.height, s.format)
+            (
+                *(bytes.fromhex(s.sha256), self._scorer, s.logit),
+                *(s.width, s.height, s.format, s.provenance),
+            )
             for s in scores
         ]
         met = [
@@ -158,7 +166,13 @@ class ScoreCache:
             for path, (stamp, sha256) in files.items()
         ]
         with reasons(self.path), transaction(self._db):
-            self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?)", scored)
+            self._db.executemany(
+                "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "logit = excluded.logit, width = excluded.width, height = excluded.height, "
+                "format = excluded.format, "
+                "provenance = coalesce(excluded.provenance, provenance)",
+                scored,
+            )
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", met)
 
     def _number_of(self, scorer: Scorer) -> int:

@@ -6,7 +6,8 @@ import hashlib
 import importlib.util
 import io
 import stat
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from PIL import Image, UnidentifiedImageError
 
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
 from fakescan.image import Limits, Picture, Preprocess, open_picture, to_rgb, view
+from fakescan.perturb import parse
+from fakescan.provenance.read import Depth, read_provenance
+from fakescan.provenance.signal import Provenance
 from fakescan.scan.formats import HEAD_BYTES, sniff
 
 HEIF_HINT = "HEIC needs an extra: pip install fakescan[heif]"
@@ -32,6 +36,10 @@ class Extras:
     """The sha256 of the file."""
     thumbnails: bool = False
     """A small picture."""
+    provenance: Depth = "off"
+    """What the file says of its origin."""
+    perturbations: tuple[str, ...] = ()
+    """Degradations to be scored, too, such as jpeg:75."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,15 @@ class Crop:
     """Of the file, when asked for."""
     thumbnail: bytes | None = None
     """A small WebP, when asked for."""
+    provenance: Provenance | None = None
+    """What the file says of its origin, when asked for."""
+    perturbed: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """The same square of the image after each perturbation, by its name."""
+
+    @property
+    def looks(self) -> list[NDArray[np.uint8]]:
+        """All squares to be scored, the unperturbed first."""
+        return [self.pixels, *self.perturbed.values()]
 
 
 def crop_file(
@@ -130,12 +147,33 @@ def sha256_of(source: Path | bytes) -> str | None:
 
 
 def _cropped(source: Path | bytes, preprocess: Preprocess, limits: Limits, extras: Extras) -> Crop:
-    picture = open_picture(source, limits)
+    said: list[Provenance | None] = [None]
+
+    def look(image: Image.Image) -> None:
+        said[0] = read_provenance(image, source, is_full=extras.provenance == "full")
+
+    picture = open_picture(source, limits, None if extras.provenance == "off" else look)
     return replace(
         cut(picture, preprocess),
+        provenance=said[0],
+        perturbed=_perturbed(picture, preprocess, extras.perturbations),
         sha256=sha256_of(source) if extras.hashes else None,
         thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
     )
+
+
+def _perturbed(
+    picture: Picture, preprocess: Preprocess, names: tuple[str, ...]
+) -> dict[str, NDArray[np.uint8]]:
+    if not names:
+        return {}
+    image = to_rgb(picture.image)
+    try:
+        return {name: view(parse(name)(image), preprocess) for name in names}
+    except (ValueError, OSError) as e:  # a side that JPEG cannot have
+        raise ImageUnsupported("too long or too wide to be perturbed") from e
+    except MemoryError as e:
+        raise ImageTooLarge("not enough memory to perturb it") from e
 
 
 def _refuse(path: Path, limits: Limits) -> None:

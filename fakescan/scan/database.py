@@ -23,7 +23,7 @@ MIGRATIONS = (
         UNIQUE (detector, preprocessing, perturbation, device));
     CREATE TABLE scores (
         content BLOB NOT NULL, scorer INTEGER NOT NULL REFERENCES scorers, logit REAL NOT NULL,
-        width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT,
+        width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT, provenance TEXT,
         PRIMARY KEY (content, scorer)) WITHOUT ROWID;
     CREATE TABLE files (
         path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from typing import IO, Generic, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fakescan.errors import ImageError, ImageUnreadable
+from fakescan.provenance.signal import Kind, Provenance
 from fakescan.scan.crop import Crop
 from fakescan.scan.worker import Job
 
@@ -250,8 +252,8 @@ class Child:
             error = ImageError(header["error"])
             error.sha256 = header.get("sha256")
             raise error
-        px = header["px"]
-        pixels = np.frombuffer(self._read(px * px * 3), np.uint8).reshape(px, px, 3)
+        pixels = self._square(header["px"])
+        perturbed = {name: self._square(header["px"]) for name in header["perturbed"]}
         thumbnail = self._read(header["thumbnail"]) or None
         return Crop(
             pixels,
@@ -260,7 +262,13 @@ class Child:
             header["format"],
             sha256=header["sha256"],
             thumbnail=thumbnail,
+            provenance=_provenance(header["provenance"]),
+            perturbed=perturbed,
         )
+
+    def _square(self, px: int) -> NDArray[np.uint8]:
+        """(S, S, 3) RGB."""
+        return np.frombuffer(self._read(px * px * 3), np.uint8).reshape(px, px, 3)
 
     def _read(self, count: int) -> bytes:
         data = self._answers.read(count)
@@ -277,3 +285,10 @@ class Child:
     @property
     def _answers(self) -> IO[bytes]:
         return cast(IO[bytes], self._process.stdout)
+
+
+def _provenance(said: list[str | None] | None) -> Provenance | None:
+    if said is None:
+        return None
+    kind, detail = said
+    return Provenance(Kind(kind) if kind else None, detail or "")

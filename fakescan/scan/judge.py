@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from fakescan.errors import ConfigError, ImageError
 from fakescan.metadata import DetectorMetadata
+from fakescan.provenance.signal import from_text
 from fakescan.records import Band, Finding, Verdict
 from fakescan.scan.cache import Known
 from fakescan.scan.crop import Crop
@@ -28,13 +30,26 @@ class Judge:
         self._calibration = metadata.calibration
         self._fingerprint = fingerprint
 
-    def scored(self, path: str, crop: Crop | Known, logit: float) -> Finding:
-        """The finding of an image that went through the detector, now or earlier."""
-        is_number = math.isfinite(logit)
+    def scored(
+        self, path: str, crop: Crop | Known, logit: float, perturbed: Sequence[float] = ()
+    ) -> Finding:
+        """The finding of an image that went through the detector, now or earlier.
+
+        Args:
+            path: of the image.
+            crop: of the image, or what is known of it.
+            logit: of the crop.
+            perturbed: logits of `crop.perturbed`, in its order.
+        """
+        is_number = all(map(math.isfinite, (logit, *perturbed)))
         score = self._calibration.score(logit) if is_number else None
+        verdict = Verdict.ERROR if score is None else self.band.verdict(score)
+        scores = [self._calibration.score(x) for x in perturbed] if is_number else []
+        names = crop.perturbed if isinstance(crop, Crop) else ()
+        said = crop.provenance if isinstance(crop, Crop) else from_text(crop.provenance)
         return Finding(
             path=path,
-            verdict=Verdict.ERROR if score is None else self.band.verdict(score),
+            verdict=verdict,
             score=score,
             logit=logit if is_number else None,
             width=crop.width,
@@ -44,6 +59,10 @@ class Judge:
             detector=self._fingerprint,
             sha256=crop.sha256,
             thumbnail=crop.thumbnail,
+            provenance=said.kind if said else None,
+            provenance_detail=said.detail if said else None,
+            perturbed=tuple(zip(names, scores, strict=False)),
+            stable=all(self.band.verdict(s) is verdict for s in scores) if scores else None,
         )
 
     def failed(self, path: str, error: ImageError) -> Finding:

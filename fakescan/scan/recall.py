@@ -17,13 +17,15 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from fakescan.errors import CacheError
 from fakescan.image import Limits
+from fakescan.provenance.read import Depth
+from fakescan.provenance.signal import to_text
 from fakescan.records import Summary
 from fakescan.scan.archive import Member
 from fakescan.scan.cache import Known, ScoreCache, Scorer, Stamp
@@ -78,6 +80,7 @@ class Recall:
         summary: Summary,
         limits: Limits,
         *,
+        provenance: Depth,
         is_reading: bool,
     ) -> None:
         """Fix what to ask, and whom.
@@ -87,12 +90,14 @@ class Recall:
             session: gives the logits that are not known.
             summary: counts what the cache saved, and takes the warning when it fails.
             limits: for images; one beyond them is decoded, and refused there.
+            provenance: how much is wanted; only what a brief look finds is kept.
             is_reading: every file is decoded, since something else is wanted of it.
         """
         self._cache = cache
         self._session = session
         self._summary = summary
         self._limits = limits
+        self._provenance = provenance
         self._is_reading = is_reading
 
     def visits(self, sources: Iterable[str | Member]) -> Iterator[Visit]:
@@ -134,11 +139,16 @@ class Recall:
             known = self._ask(lambda cache: cache.unchanged(stamps), known)
         for path in files:
             stamp, found = stamps.get(path), known.get(path)
-            if found is not None and stamp is not None and self._is_within_limits(found, stamp):
+            if found is not None and stamp is not None and self._is_enough(found, stamp):
                 self._summary.cached += 1
-                yield Visit(path, stamp, found)
+                is_shown = self._provenance != "off"
+                yield Visit(path, stamp, found if is_shown else replace(found, provenance=None))
             else:
                 yield Visit(path, stamp)
+
+    def _is_enough(self, known: Known, stamp: Stamp) -> bool:
+        is_looked_at = self._provenance == "off" or known.provenance is not None
+        return is_looked_at and self._is_within_limits(known, stamp)
 
     def _is_within_limits(self, known: Known, stamp: Stamp) -> bool:
         max_megabytes = self._limits.max_megabytes
@@ -159,7 +169,8 @@ class Recall:
                     continue  # it changed meanwhile: pixels and hash may not belong together
                 if _is_settled(visit.stamp):
                     files[visit.source] = visit.stamp, crop.sha256
-            scores.append(Known(crop.sha256, logit, crop.width, crop.height, crop.format))
+            said = to_text(crop.provenance) if self._provenance == "brief" else None
+            scores.append(Known(crop.sha256, logit, crop.width, crop.height, crop.format, said))
         if scores:
             self._ask(lambda cache: cache.remember(scores, files), None)
 

@@ -6,8 +6,9 @@ damaged image could do to this process is ever unpickled by the parent:
     in    {"preprocess": ..., "limits": ..., "timeout_s": ..., "extras": ...}     once
     out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
-    out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T}
-          and S * S * 3 bytes of RGB, and T bytes of WebP
+    out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
+           "provenance": null or [kind, detail], "perturbed": [name, ...]}
+          and S * S * 3 bytes of RGB, as many for each perturbation, and T bytes of WebP
     or    {"error": "why there are no pixels", "sha256": ...}
     or    {"bug": "traceback"}
 """
@@ -83,7 +84,7 @@ def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
         return {"error": str(e), "sha256": sha256_of(image) if job.extras.hashes else None}, b""
     except Exception:  # noqa: BLE001  (the parent raises it)
         return {"bug": traceback.format_exc()}, b""
-    thumbnail = crop.thumbnail or b""
+    thumbnail, said = crop.thumbnail or b"", crop.provenance
     header = {
         "width": crop.width,
         "height": crop.height,
@@ -91,8 +92,10 @@ def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
         "px": len(crop.pixels),
         "sha256": crop.sha256,
         "thumbnail": len(thumbnail),
+        "provenance": said and [said.kind, said.detail],
+        "perturbed": list(crop.perturbed),
     }
-    return header, crop.pixels.tobytes() + thumbnail
+    return header, b"".join(look.tobytes() for look in crop.looks) + thumbnail
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:

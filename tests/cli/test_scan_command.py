@@ -6,11 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fakescan.cli import main
 
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "report.schema.json"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
@@ -230,3 +233,41 @@ def test_names_reach_reports_whole_and_terminals_escaped(scan, tmp_path):
     with (tmp_path / "r.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         found = {os.fsencode(Path(r["path"]).name) for r in csv.DictReader(file)}
     assert found == {*odd, b"bad\x1b[2J.png"}
+
+
+def test_prompts_are_reported_only_when_asked_for(scan, tmp_path):
+    recipe = PngInfo()
+    recipe.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1")
+    Image.new("RGB", (40, 30)).save(tmp_path / "said.png", pnginfo=recipe)
+    for arguments, detail in (
+        ((), "png: Stable Diffusion parameters"),
+        (("--metadata", "full"), "png: Stable Diffusion parameters; prompt: a cat"),
+        (("--no-provenance", "--metadata", "full"), ""),
+    ):
+        (row,) = rows(scan(tmp_path, *arguments)[1])
+        assert row["provenance_detail"] == detail
+        assert row["provenance"] == ("generated" if detail else "")
+
+
+def test_robustness_gives_a_column_per_perturbation(scan, photos):
+    report = photos.parent / "report.json"
+    code, out, _ = scan(photos, "--robustness", "--perturb", "crop:0.5", "-f", "csv", "-o", report)
+    assert code == 0
+    found = rows(out)
+    names = [name for name in found[0] if ":" in name]
+    assert names[:4] == ["blur:1", "blur:2", "blur:3", "blur:4"]
+    assert names[4:] == [*(f"jpeg:{q}" for q in range(90, 20, -10)), "crop:0.5"]
+    bad, dark = found[0], found[1]
+    assert {bad[name] for name in (*names, "score_min", "score_max", "stable")} == {""}
+    assert dark["stable"] == "true"
+    assert dark["score_min"] <= dark["score"] <= dark["score_max"]
+    document = json.loads(report.read_text())
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert list(document["findings"][1]["perturbed"]) == names
+    assert "perturbed" not in document["findings"][0]
+
+
+def test_a_perturbation_out_of_range_is_one_line(scan, photos):
+    code, _, err = scan(photos, "--perturb", "jpeg:101")
+    assert code == 2
+    assert "jpeg: quality must be a whole number from 1 to 100, got 101" in err

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -204,10 +205,11 @@ def test_a_page_without_images_says_so(page):
 
 def test_evidence_gets_a_column_when_there_is_any(page):
     assert "provenance" not in page(scored(0.9)).texts("th")
-    evidence = '"provenance": "made by a machine", "format": "PNG"'
-    shown = page(scored(0.9), change=lambda text: text.replace('"format": "PNG"', evidence))
+    detail = "png: made with <b>ComfyUI</b>"
+    (finding,) = scored(0.9)
+    shown = page([replace(finding, provenance="generated", provenance_detail=detail)])
     assert "provenance" in shown.texts("th")
-    assert shown.texts("td.text") == ["made by a machine"]
+    assert shown.texts("td.text") == [f"generated\n{detail}"]
 
 
 def test_the_page_is_dark_where_people_like_it_dark(page):

@@ -94,7 +94,9 @@ def test_the_keys_of_a_report_are_pinned():
         "status", "counts", "skipped", "elapsed_s",
     ]  # fmt: skip
     assert list(document["findings"][0]) == list(COLUMNS)
-    assert ",".join(COLUMNS) == "path,verdict,score,logit,width,height,format,error,detector"
+    assert ",".join(COLUMNS) == (
+        "path,verdict,score,logit,width,height,format,error,detector,provenance,provenance_detail"
+    )
 
 
 @pytest.mark.parametrize("name", STREAMED)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fakescan.errors import ConfigError
 from fakescan.records import Summary, Verdict
@@ -125,3 +126,43 @@ def test_a_logit_that_is_no_number_is_an_error(logit):
 
 def _crop():
     return Crop(np.zeros((16, 16, 3), np.uint8), 16, 16, "PNG")
+
+
+def test_provenance_stands_beside_the_score_and_never_moves_it(tmp_path, session):
+    recipe = PngInfo()
+    recipe.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1")
+    image = Image.effect_noise((40, 30), 90)
+    image.save(tmp_path / "said.png", pnginfo=recipe)
+    image.save(tmp_path / "silent.png")
+    (said, silent), _ = run([tmp_path], session)
+    assert (said.provenance, silent.provenance) == ("generated", None)
+    assert said.provenance_detail == "png: Stable Diffusion parameters"
+    off, _ = run([tmp_path], session, provenance="off")
+    full, _ = run([tmp_path], session, provenance="full")
+    assert full[0].provenance_detail == "png: Stable Diffusion parameters; prompt: a cat"
+    assert [f.provenance for f in off] == [None, None]
+    logits = {f.logit for f in (said, silent, *off, *full)}
+    assert len(logits) == 1  # to the last bit
+
+
+def test_perturbed_scores_stand_beside_the_score(tmp_path, session):
+    edge = Image.new("RGB", (64, 64), "black")
+    edge.paste("white", (24, 24, 40, 40))  # all that the detector sees, until it is blurred
+    edge.save(tmp_path / "edge.png")
+    Image.new("RGB", (64, 64), "black").save(tmp_path / "plain.png")
+    names = ("blur:8", "jpeg:75", "resize:0.5", "crop:0.5")
+    (found, plain), _ = run([tmp_path], session, perturbations=names, batch_size=3)
+    (alone, _), _ = run([tmp_path], session)
+    assert replace(found, perturbed=(), stable=None) == alone
+    scores = dict(found.perturbed)
+    assert tuple(scores) == names
+    assert scores["blur:8"] < 0.8 <= scores["jpeg:75"]
+    assert (found.stable, plain.stable, alone.stable) == (False, True, None)
+    again, _ = run([tmp_path], session, perturbations=("jpeg:75",))
+    assert again[0].perturbed == (("jpeg:75", scores["jpeg:75"]),)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg:", "jpeg:75.5", "jpeg:0", "blur:nan", "sharpen:1"])
+def test_a_perturbation_that_does_not_exist_is_refused(name):
+    with pytest.raises(ConfigError, match=name.split(":")[0]):
+        ScanSettings(perturbations=(name,))

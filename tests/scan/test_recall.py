@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fakescan import Detector
 from fakescan.records import Summary
@@ -98,6 +99,45 @@ def test_thumbnails_are_made_anew_and_nothing_is_scored(folder, session, cache_f
     cached, summary = run([folder], session, cache_folder, thumbnails=True)
     assert cached == run([folder], session, thumbnails=True)[0]
     assert summary.cached == 6
+
+
+@pytest.fixture
+def told(folder):
+    """The six images and one that says where it comes from."""
+    recipe = PngInfo()
+    recipe.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1")
+    stream = io.BytesIO()
+    Image.new("RGB", (20, 20), "teal").save(stream, "PNG", pnginfo=recipe)
+    place(folder / "told.png", stream.getvalue())
+    return folder
+
+
+def test_provenance_comes_out_of_the_cache_without_decoding(told, session, cache_folder):
+    plain, _ = run([told], session, cache_folder)
+    assert [f.provenance for f in plain] == 6 * [None] + ["generated"]
+    for path in told.iterdir():  # other bytes, which nobody looks at
+        place(path, b"x" * path.stat().st_size)
+    assert run([told], session, cache_folder)[0] == plain
+    off, summary = run([told], session, cache_folder, provenance="off")
+    assert off == [replace(f, provenance=None, provenance_detail=None) for f in plain]
+    assert summary.cached == 7
+
+
+def test_provenance_is_looked_for_where_no_scan_did_so_yet(told, session, cache_folder):
+    for depth in ("off", "full", "brief", "off", "full", "brief"):
+        found, summary = run([told], session, cache_folder, provenance=depth)
+        assert found == run([told], session, provenance=depth)[0]
+    assert summary.cached == 7
+    for path in told.iterdir():  # what the brief looks found is still known
+        place(path, b"x" * path.stat().st_size)
+    assert run([told], session, cache_folder)[0] == found
+
+
+def test_a_scan_with_perturbations_scores_everything(folder, session, cache_folder):
+    run([folder], session, cache_folder)
+    wanted = {"perturbations": ("jpeg:75",)}
+    found, summary = run([folder], session, cache_folder, **wanted)
+    assert (found, summary.cached) == (run([folder], session, **wanted)[0], 0)
 
 
 def test_a_file_that_moved_is_known_by_its_content(folder, session, cache_folder):

@@ -5,7 +5,10 @@
 const CHUNK = 100; // rows that are added at once, when the end comes near
 const BINS = 50;
 const RANK = { fake: 0, uncertain: 1, error: 2, real: 3 };
-const HIDDEN = new Set(["path_b64", "error", "height", "detector", "thumbnail", "logit", "sha256"]);
+const HIDDEN = new Set([
+  ...["path_b64", "error", "height", "detector", "thumbnail", "logit", "sha256"],
+  "provenance_detail",
+]);
 const KNOWN = ["path", "verdict", "score", "width", "format"];
 const TITLES = { width: "size" };
 
@@ -105,6 +108,11 @@ const CELLS = {
     box.append(bar, digits(f.score));
     box.title = `logit ${f.logit}`;
     cell.append(box);
+    return cell;
+  },
+  provenance(f) {
+    const cell = make("td", "text", f.provenance ?? "");
+    if (f.provenance_detail) cell.append(make("div", "detail", f.provenance_detail));
     return cell;
   },
   width: (f) => make("td", "plain", f.width === null ? "" : `${f.width} × ${f.height}`),
