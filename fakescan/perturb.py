@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from PIL import Image, ImageFilter
 
@@ -38,16 +39,22 @@ class Perturbation:
         """The image, degraded."""
         return FUNCTIONS[self.name](image, self.strength)
 
+    def __str__(self) -> str:
+        """The one way to write it, which names its column: jpeg:75, not jpeg:75.0."""
+        is_whole = self.strength == int(self.strength)
+        return f"{self.name}:{int(self.strength) if is_whole else self.strength}"
 
+
+@cache
 def parse(text: str) -> Perturbation:
-    """A perturbation as it is written: its name and its strength, such as jpeg:75.
+    """A perturbation as it is written: its name, in any case, and its strength, such as jpeg:75.
 
     Raises:
         ConfigError: not so written, or a strength out of range.
     """
     name, _, number = text.partition(":")
     try:
-        perturbation = Perturbation(name, float(number))
+        perturbation = Perturbation(name.strip().lower(), float(number))
     except ValueError:
         perturbation = Perturbation("", math.nan)
     if perturbation.name not in FUNCTIONS or not math.isfinite(perturbation.strength):
@@ -57,6 +64,15 @@ def parse(text: str) -> Perturbation:
         )
     perturbation(Image.new("RGB", (8, 8)))  # knows its range
     return perturbation
+
+
+def canonical(texts: Iterable[str]) -> tuple[str, ...]:
+    """Each perturbation once, in order, by the one way to write it.
+
+    Raises:
+        ConfigError: as `parse`.
+    """
+    return tuple(dict.fromkeys(str(parse(text)) for text in texts))
 
 
 def jpeg(image: Image.Image, quality: float) -> Image.Image:

@@ -161,7 +161,7 @@ def scan(
         archives=limits if archives else None,
         hashes=hash_,
         provenance=metadata.value if provenance else "off",
-        perturbations=tuple(dict.fromkeys((*(ROBUSTNESS if robustness else ()), *(perturb or ())))),
+        perturbations=(*(ROBUSTNESS if robustness else ()), *(perturb or ())),
     )
     wanted = Wanted(
         files=tuple(output or ()),

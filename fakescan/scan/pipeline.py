@@ -14,7 +14,7 @@ import numpy as np
 
 from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Limits
-from fakescan.perturb import parse
+from fakescan.perturb import canonical
 from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
@@ -61,13 +61,13 @@ class ScanSettings:
     provenance: Depth = "brief"
     """Findings carry what their file says of its origin."""
     perturbations: tuple[str, ...] = ()
-    """Degradations under which every image is scored, too, such as jpeg:75."""
+    """Degradations under which every image is scored, too, such as jpeg:75; kept as
+    `fakescan.perturb.canonical` writes them."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
             band_at(self.threshold)
-        for name in self.perturbations:
-            parse(name)
+        object.__setattr__(self, "perturbations", canonical(self.perturbations))
         for name in ("batch_size", "workers", "timeout_s", "max_megapixels"):
             value = getattr(self, name)
             if value is not None and not value > 0:
