@@ -24,6 +24,8 @@ ROBUSTNESS = (
     *(f"jpeg:{quality}" for quality in (90, 80, 70, 60, 50, 40, 30)),
 )
 """Strengths that the literature reports, weakest first."""
+PLAIN = ""
+"""Among names of perturbations, the image as it is."""
 MAX_SCALE = 4.0
 """Larger images would only cost time and memory."""
 

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
 from fakescan.image import Limits, Picture, Preprocess, open_picture, to_rgb, view
-from fakescan.perturb import parse
+from fakescan.perturb import PLAIN, parse
 from fakescan.provenance.read import Depth, read_provenance
 from fakescan.provenance.signal import Provenance
 from fakescan.scan.formats import HEAD_BYTES, sniff
@@ -64,9 +64,9 @@ class Crop:
     """The same square of the image after each perturbation, by its name."""
 
     @property
-    def looks(self) -> list[NDArray[np.uint8]]:
-        """All squares to be scored, the unperturbed first."""
-        return [self.pixels, *self.perturbed.values()]
+    def looks(self) -> dict[str, NDArray[np.uint8]]:
+        """All squares to be scored, by perturbation, the unperturbed first."""
+        return {PLAIN: self.pixels, **self.perturbed}
 
 
 def crop_file(

@@ -10,8 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-import numpy as np
-
 from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Limits
 from fakescan.perturb import canonical
@@ -93,8 +91,7 @@ def scan(
         settings: how to scan.
         summary: counts what passes; complete once the iterator has run out.
         baseline: findings that are known, and not yielded.
-        cache: of `fakescan.scan.recall.scorer_of(session)`; None computes every score,
-            and so does a scan with perturbations.
+        cache: of `fakescan.scan.recall.scorer_of(session)`; None computes every score.
     """
     return _scan(targets, session, settings, summary, baseline, cache)
 
@@ -115,27 +112,18 @@ def _scan(
     cache: ScoreCache | None,
 ) -> Generator[Finding, None, None]:
     started = time.perf_counter()
-    if settings.perturbations:
-        cache = None  # which keeps scores of images as they are
     batch = settings.batch_size or (GPU_BATCH if session.device == "cuda" else 1)
     workers = settings.workers or usable_cores()
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
     has_hashes = settings.hashes or baseline is not None
     job = _job(session, settings, has_hashes=has_hashes or cache is not None)
-    recall = Recall(
-        cache,
-        session,
-        summary,
-        job.limits,
-        provenance=settings.provenance,
-        is_reading=settings.thumbnails or settings.provenance == "full",
-    )
+    recall = Recall(cache, session, summary, job)
     try:
         with Children(job) as children:
             visits = recall.visits(_sources(targets, settings, summary.skipped))
             ahead = batch + 2 * workers
             with closing(_decoded(visits, children, workers, ahead)) as decoded:
-                findings = _score(decoded, recall, session, judge, batch)
+                findings = _score(decoded, recall, judge, batch)
                 if not has_hashes and cache is not None:
                     findings = (replace(f, sha256=None) for f in findings)
                 if baseline is not None:
@@ -208,21 +196,18 @@ def _decoded(
 def _score(
     decoded: Iterator[Decoded[Visit, Crop]],
     recall: Recall,
-    session: OnnxSession,
     judge: Judge,
     batch: int,
 ) -> Iterator[Finding]:
     while group := list(islice(decoded, batch)):
         seen = [(d.item, d.pixels) for d in group if d.pixels is not None]
         logits = iter(recall.logits(seen) if seen else [])
-        looks = [look for _, crop in seen for look in crop.perturbed.values()]
-        perturbed = iter(session.logits(np.stack(looks)).tolist() if looks else [])
         for d in group:
             path = d.item.path
             if d.error is not None:
                 yield judge.failed(path, d.error)
             elif d.pixels is not None:
-                others = tuple(islice(perturbed, len(d.pixels.perturbed)))
-                yield judge.scored(path, d.pixels, next(logits), others)
+                logit, *perturbed = next(logits)
+                yield judge.scored(path, d.pixels, logit, perturbed)
             elif (known := d.item.known) is not None:
-                yield judge.scored(path, known, known.logit)
+                yield judge.scored(path, known, known.logit, tuple(known.perturbed.values()))

@@ -95,7 +95,7 @@ def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
         "provenance": said and [said.kind, said.detail],
         "perturbed": list(crop.perturbed),
     }
-    return header, b"".join(look.tobytes() for look in crop.looks) + thumbnail
+    return header, b"".join(look.tobytes() for look in crop.looks.values()) + thumbnail
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
