@@ -17,6 +17,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class DecodeMode(StrEnum):
+    """How JPEGs are decoded."""
+
+    FAST = "fast"
+    EXACT = "exact"
+
+
 class MetadataDepth(StrEnum):
     """How much of a file's metadata goes into reports."""
 
@@ -40,6 +47,13 @@ Threshold = Annotated[
     typer.Option(
         help="Score from which an image is fake, and below which it is real.",
         show_default="the detector's two thresholds",
+    ),
+]
+Decode = Annotated[
+    DecodeMode,
+    typer.Option(
+        help="fast scales large JPEGs while decoding, for detectors that resize what they see; "
+        "exact decodes all pixels, and is implied by --robustness and --perturb."
     ),
 ]
 UseCache = Annotated[

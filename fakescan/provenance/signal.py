@@ -62,7 +62,7 @@ def unread(reason: str) -> Provenance:
     """What is known of a file whose statements could not be read.
 
     Args:
-        reason: such as: its reader crashed.
+        reason: goes on after "not read, ".
     """
     return Provenance(Kind.UNDECIDED, f"metadata: not read, {reason}", is_lasting=False)
 

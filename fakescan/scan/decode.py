@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, Generic, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import IO, Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.errors import ImageError, ImageUnreadable
-from fakescan.provenance.signal import Kind, Provenance
+from fakescan.provenance.signal import Kind, Provenance, unread
 from fakescan.scan.crop import Crop
 from fakescan.scan.worker import Job
 
@@ -180,6 +180,7 @@ class Child:
 
     def __init__(self, job: Job) -> None:
         self._timeout_s = job.timeout_s
+        self._has_provenance = job.extras.provenance != "off"
         self._is_ready = False
         self._is_late = False
         self._is_lost = False
@@ -242,12 +243,7 @@ class Child:
             stdin.flush()
 
     def _receive(self) -> Crop:
-        try:
-            header = json.loads(self._answers.readline())
-        except ValueError as e:
-            raise self._lost() from e
-        if "bug" in header:
-            raise RuntimeError(f"a decoder failed:\n{header['bug']}")
+        header = self._header()
         if "error" in header:
             error = ImageError(header["error"])
             error.sha256 = header.get("sha256")
@@ -255,16 +251,30 @@ class Child:
         pixels = self._square(header["px"])
         perturbed = {name: self._square(header["px"]) for name in header["perturbed"]}
         thumbnail = self._read(header["thumbnail"]) or None
-        return Crop(
-            pixels,
-            header["width"],
-            header["height"],
-            header["format"],
-            sha256=header["sha256"],
-            thumbnail=thumbnail,
-            provenance=_provenance(header["provenance"]),
-            perturbed=perturbed,
-        )
+        width, height, name, sha256 = (header[k] for k in ("width", "height", "format", "sha256"))
+        crop = Crop(pixels, width, height, name, sha256, thumbnail, perturbed=perturbed)
+        return replace(crop, provenance=self._provenance()) if self._has_provenance else crop
+
+    def _header(self) -> dict[str, Any]:
+        try:
+            header: dict[str, Any] = json.loads(self._answers.readline())
+        except ValueError as e:
+            raise self._lost() from e
+        if "bug" in header:
+            raise RuntimeError(f"a decoder failed:\n{header['bug']}")
+        return header
+
+    def _provenance(self) -> Provenance | None:
+        """What comes behind the pixels; those are not lost when the child is."""
+        try:
+            said = self._header()["provenance"]
+        except ImageUnreadable:
+            late = f"took longer than {self._timeout_s:g} s (--timeout)"
+            return unread(late if self._is_late else "the reader crashed")
+        if said is None:
+            return None
+        kind, detail = said
+        return Provenance(Kind(kind) if kind else None, detail)
 
     def _square(self, px: int) -> NDArray[np.uint8]:
         """(S, S, 3) RGB."""
@@ -276,7 +286,7 @@ class Child:
             raise self._lost()
         return data
 
-    def _lost(self) -> ImageError:
+    def _lost(self) -> ImageUnreadable:
         self._is_lost = True
         if self._is_late:
             return ImageUnreadable(f"took longer than {self._timeout_s:g} s (--timeout)")
@@ -285,10 +295,3 @@ class Child:
     @property
     def _answers(self) -> IO[bytes]:
         return cast(IO[bytes], self._process.stdout)
-
-
-def _provenance(said: list[str | None] | None) -> Provenance | None:
-    if said is None:
-        return None
-    kind, detail = said
-    return Provenance(Kind(kind) if kind else None, detail or "")

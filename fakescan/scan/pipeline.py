@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from fakescan.errors import ConfigError, ImageUnreadable
-from fakescan.image import Limits
+from fakescan.image import Decoding, Limits
 from fakescan.perturb import canonical
 from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary
@@ -48,6 +48,8 @@ class ScanSettings:
     """Seconds that decoding one image may take."""
     max_megapixels: float = 250.0
     """Millions of pixels from which an image is refused."""
+    decoding: Decoding = "fast"
+    """Whether large JPEGs may be scaled while they are decoded; `exact` under perturbations."""
     selection: Selection = field(default_factory=Selection)
     """What to take of the files that are met in folders."""
     archives: ArchiveLimits | None = None
@@ -66,6 +68,8 @@ class ScanSettings:
         if self.threshold is not None:
             band_at(self.threshold)
         object.__setattr__(self, "perturbations", canonical(self.perturbations))
+        if self.perturbations:
+            object.__setattr__(self, "decoding", "exact")
         for name in ("batch_size", "workers", "timeout_s", "max_megapixels"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -91,7 +95,8 @@ def scan(
         settings: how to scan.
         summary: counts what passes; complete once the iterator has run out.
         baseline: findings that are known, and not yielded.
-        cache: of `fakescan.scan.recall.scorer_of(session)`; None computes every score.
+        cache: of `fakescan.scan.recall.scorer_of(session, settings.decoding)`; None computes
+            every score.
     """
     return _scan(targets, session, settings, summary, baseline, cache)
 
@@ -142,6 +147,7 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> J
             max_megabytes=settings.selection.max_filesize,
         ),
         timeout_s=settings.timeout_s,
+        decoding=settings.decoding,
         extras=Extras(
             hashes=has_hashes,
             thumbnails=settings.thumbnails,

@@ -23,6 +23,7 @@ from typing import TypeVar
 import numpy as np
 
 from fakescan.errors import CacheError
+from fakescan.image import Decoding, needed_px
 from fakescan.perturb import PLAIN
 from fakescan.provenance.signal import to_text
 from fakescan.records import Summary
@@ -59,9 +60,12 @@ class Visit:
         return self.source if isinstance(self.source, str) else self.source.path
 
 
-def scorer_of(session: OnnxSession) -> Scorer:
+def scorer_of(session: OnnxSession, decoding: Decoding = "exact") -> Scorer:
     """What the scores of a session depend on."""
-    preprocessing = {"decoding": DECODING, **asdict(session.metadata.preprocess)}
+    preprocess = session.metadata.preprocess
+    preprocessing = {"decoding": DECODING, **asdict(preprocess)}
+    if (short_px := needed_px(preprocess, decoding)) is not None:
+        preprocessing["short_px"] = short_px
     return Scorer(
         name=session.metadata.name,
         detector=session.sha256,
@@ -115,15 +119,15 @@ class Recall:
 
         What is new is in the cache when this returns.
         """
-        keys: list[str | int] = list(range(len(seen)))
+        keys = [str(i) for i in range(len(seen))]
         if self._cache is not None:
-            keys = [crop.sha256 or i for i, (_, crop) in enumerate(seen)]
+            keys = [crop.sha256 or key for key, (_, crop) in zip(keys, seen, strict=True)]
         looks = {
             (key, name): look
             for key, (_, crop) in zip(keys, seen, strict=True)
             for name, look in crop.looks.items()
         }
-        logits = self._kept({key for key in keys if isinstance(key, str)})
+        logits = self._kept({crop.sha256 for _, crop in seen if crop.sha256 is not None})
         new = {which: look for which, look in looks.items() if which not in logits}
         if new:
             computed = self._session.logits(np.stack(list(new.values())))
@@ -136,10 +140,10 @@ class Recall:
         self._remember(seen, found)
         return found
 
-    def _kept(self, contents: set[str]) -> dict[tuple[str | int, str], float]:
+    def _kept(self, contents: set[str]) -> dict[tuple[str, str], float]:
         names = (PLAIN, *self._perturbations)
-        none = dict[tuple[str, str], float]()
-        return {**self._ask(lambda cache: cache.logits(contents, names), none)}
+        kept: dict[tuple[str, str], float] = {}
+        return self._ask(lambda cache: cache.logits(contents, names), kept)
 
     def _look_up(self, files: Sequence[str]) -> Iterator[Visit]:
         stamps = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
