@@ -17,6 +17,7 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Literal
 
@@ -245,6 +246,7 @@ def _formats() -> tuple[str, ...]:
     return (*FORMATS, "HEIF") if _register_heif() else FORMATS
 
 
+@cache  # to look for a package that is not there takes a tenth of a photograph's time
 def _register_heif() -> bool:
     try:
         import pillow_heif

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fakescan.errors import ImageError, ImageUnreadable
 from fakescan.provenance.signal import Kind, Provenance, unread
+from fakescan.scan.alarm import Alarm
 from fakescan.scan.crop import Crop
 from fakescan.scan.worker import Job
 
@@ -191,6 +192,7 @@ class Child:
             stderr=subprocess.DEVNULL,  # where C libraries complain about files
             start_new_session=True,  # the terminal's Ctrl-C reaches the parent only
         )
+        self._alarm = Alarm(job.timeout_s, self._end_late)
         self._send(job.to_json())
 
     @property
@@ -202,9 +204,7 @@ class Child:
     def decode(self, image: str | bytes) -> Crop:
         """As `Children.decode`; one call at a time."""
         self._wait_until_ready()
-        timer = threading.Timer(self._timeout_s, self._end_late)
-        timer.daemon = True
-        timer.start()
+        self._alarm.set()
         try:
             asked = len(image) if isinstance(image, bytes) else image
             self._send(json.dumps(asked).encode() + b"\n")
@@ -212,7 +212,7 @@ class Child:
                 self._send(image)
             return self._receive()
         finally:
-            timer.cancel()
+            self._alarm.call_off()
 
     def kill(self) -> None:
         """End it now; whoever waits for its answer sees the end of the pipe."""
@@ -220,6 +220,7 @@ class Child:
 
     def dispose(self) -> None:
         """End it, collect it, and close its pipes."""
+        self._alarm.end()
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
