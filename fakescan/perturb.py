@@ -26,6 +26,8 @@ ROBUSTNESS = (
 """Strengths that the literature reports, weakest first."""
 PLAIN = ""
 """Among names of perturbations, the image as it is."""
+MAX_SIGMA_PX = 100.0
+"""Nothing is left of an image long before."""
 MAX_SCALE = 4.0
 """Larger images would only cost time and memory."""
 
@@ -88,8 +90,8 @@ def jpeg(image: Image.Image, quality: float) -> Image.Image:
 
 def blur(image: Image.Image, sigma_px: float) -> Image.Image:
     """Gaussian blur; 0 leaves the image as it is."""
-    if sigma_px < 0:
-        raise ConfigError(f"blur: sigma must not be negative, got {sigma_px}")
+    if not 0 <= sigma_px <= MAX_SIGMA_PX:
+        raise ConfigError(f"blur: sigma must lie between 0 and {MAX_SIGMA_PX:g}, got {sigma_px:g}")
     return to_rgb(image).filter(ImageFilter.GaussianBlur(sigma_px))
 
 

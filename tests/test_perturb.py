@@ -49,8 +49,8 @@ def test_sizes(noise):
 
 @pytest.mark.parametrize(
     ("function", "strength"),
-    [(perturb.jpeg, 0), (perturb.jpeg, 101), (perturb.blur, -1), (perturb.resize, 0),
-     (perturb.crop, 0), (perturb.crop, 1.1)],
+    [(perturb.jpeg, 0), (perturb.jpeg, 101), (perturb.blur, -1), (perturb.blur, 1e300),
+     (perturb.resize, 0), (perturb.crop, 0), (perturb.crop, 1.1)],
 )  # fmt: skip
 def test_strengths_out_of_range_are_refused(noise, function, strength):
     with pytest.raises(ConfigError):
