@@ -52,8 +52,9 @@ Threshold = Annotated[
 Decode = Annotated[
     DecodeMode,
     typer.Option(
-        help="fast scales large JPEGs while decoding, for detectors that resize what they see; "
-        "exact decodes all pixels, and is implied by --robustness and --perturb."
+        help="exact decodes every pixel. fast scales large JPEGs down while decoding them, where "
+        "the detector looks at a resized image, and moves their scores a little. --robustness "
+        "and --perturb imply exact."
     ),
 ]
 UseCache = Annotated[

@@ -86,7 +86,7 @@ def scan(
         float, typer.Option(metavar="SECONDS", help="What decoding one image may take.")
     ] = 60.0,
     max_megapixels: Annotated[float, typer.Option(help="Larger images are not decoded.")] = 250.0,
-    decode: options.Decode = options.DecodeMode.FAST,
+    decode: options.Decode = options.DecodeMode.EXACT,
     include: options.Include = None,
     exclude: options.Exclude = None,
     ignore_files: options.IgnoreFiles = True,

@@ -48,8 +48,8 @@ class ScanSettings:
     """Seconds that decoding one image may take."""
     max_megapixels: float = 250.0
     """Millions of pixels from which an image is refused."""
-    decoding: Decoding = "fast"
-    """Whether large JPEGs may be scaled while they are decoded; `exact` under perturbations."""
+    decoding: Decoding = "exact"
+    """Whether large JPEGs may be scaled while they are decoded; never under perturbations."""
     selection: Selection = field(default_factory=Selection)
     """What to take of the files that are met in folders."""
     archives: ArchiveLimits | None = None

@@ -5,8 +5,8 @@
 The detector scores every development image decoded whole and decoded with DCT scaling, in three
 ways: as `--decode fast` does it for the detector's geometry; cutting its native crop out of the
 scaled image all the same; and shown the shorter side resized, with several margins between what
-scaling leaves and what is needed. A second table has what decoding costs, also of large JPEGs,
-which are put together from development photos.
+scaling leaves and what is needed. A second table has the processor time of decoding, also of
+large JPEGs, which are put together from development photos.
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ def mosaic(samples: Sequence[Sample], size: tuple[int, int]) -> bytes:
 
 
 def seconds(source: Path | bytes, short_px: int | None) -> float:
-    """Of decoding, the best of several times."""
+    """Of processor time for decoding, the best of several times."""
 
     def once() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         with opened(source, short_px=short_px):
-            return time.perf_counter() - start
+            return time.process_time() - start
 
     return min(once() for _ in range(REPEATS))
 
@@ -155,7 +155,7 @@ def main() -> None:
     for way in ways(session.metadata.preprocess):
         print(compare(way, samples, scores, session), flush=True)
     px = session.metadata.preprocess.image_px
-    print("\n| JPEGs | whole, ms | scaled, margin 2, ms | margin 1, ms |")
+    print("\n| JPEGs | whole, CPU ms | scaled, margin 2 | margin 1 |")
     print("|---|---|---|---|")
     for row in costs(samples, px):
         print(row, flush=True)
