@@ -3,9 +3,9 @@
     python scripts/experiments/compare_runs.py DATA RUN... --views FOLDER [--sources]
 
 The first run is what the others are compared with: the gain is the difference of the mean AUC
-over sources of fakes on the same resamples of images. What the frozen blocks compute is stored in
-FOLDER, so that runs on the same trunk share it. Thresholds are each run's own, from its
-validation sources.
+over sources of fakes on the same resamples of images. A second table averages the seeds of each
+kind. What the frozen blocks compute is stored in FOLDER, so that runs on the same trunk share it.
+Thresholds are each run's own, from its validation sources.
 """
 
 from __future__ import annotations
@@ -154,6 +154,26 @@ def row(run: Run, first: Run, pairing: Pairing) -> str:
     )
 
 
+def print_seeds(runs: list[Run], pairing: Pairing) -> None:
+    """Every kind with several seeds: its mean, how far its seeds lie apart, its mean gain."""
+    kinds: dict[str, list[NDArray[np.float64]]] = {}
+    for run in runs[1:]:
+        kinds.setdefault(run.kind, []).append(mean_aucs(run.table, pairing))
+    base = mean_aucs(runs[0].table, pairing)
+    print("\n| trained | seeds | dev AUC, mean | lowest and highest seed | mean gain |")
+    print("|---|---|---|---|---|")
+    for kind, seeds in kinds.items():
+        if len(seeds) < 2:
+            continue
+        aucs = np.stack(seeds)  # (seeds, 1 + resamples)
+        mean = aucs.mean(axis=0)
+        gain = bounded(mean[0] - base[0], mean[1:] - base[1:])
+        print(
+            f"| {kind} | {len(seeds)} | {percent(bounded(mean[0], mean[1:]))} | "
+            f"{100 * aucs[:, 0].min():.1f} to {100 * aucs[:, 0].max():.1f} | {percent(gain)} |"
+        )
+
+
 def photos_called_fake(found: Benchmark) -> float:
     """Share of all real images that are called fake."""
     images = sum(r.reals for r in found.reals)
@@ -195,6 +215,7 @@ def main() -> None:
     print(" reals called fake, % | fakes found, % |\n|---|---|---|---|---|---|---|---|---|")
     for run in runs:
         print(row(run, runs[0], pairing), flush=True)
+    print_seeds(runs, pairing)
     if args.sources:
         for run in runs:
             print_sources(run, pairing)
