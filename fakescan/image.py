@@ -14,12 +14,10 @@ How pixels of every kind become 8-bit RGB:
 from __future__ import annotations
 
 import io
-import struct
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Literal
 
@@ -34,11 +32,11 @@ from PIL import (  # the plugins register themselves; Pillow's own search would 
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
-    UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
 
-from fakescan.errors import ConfigError, ImageTooLarge, ImageUnreadable, ImageUnsupported
+from fakescan.errors import ConfigError, ImageTooLarge, ImageUnsupported
+from fakescan.reasons import quiet, reasons
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
 """Pillow plugins that may open a file (JPEG covers MPO); all others (EPS, PSD, FITS, ...)
@@ -47,17 +45,17 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Channel statistics of CLIP's training images: Radford et al., arXiv 2103.00020, code."""
 
+FAST_MARGIN = 2
+"""Times what is needed that `fast` decoding leaves, so that the last step of scaling is smooth."""
+FAST_LEAST_PX = 256
+"""Of the shorter side, whatever is needed: reports show a small picture."""
 MAX_ASPECT = 16
 """Longer images lose their ends before they are enlarged; the centre crop is far inside."""
 
-DAMAGED = (
-    *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error),
-    *(OverflowError, MemoryError, ZeroDivisionError, AttributeError),
-    RuntimeError,  # the AVIF decoder's
-)
-"""What Pillow raises on damaged files."""
-
 Geometry = Literal["crop", "resize", "pad"]
+Decoding = Literal["fast", "exact"]
+"""`fast`: large JPEGs are scaled down while they are decoded, where the geometry is `resize`; the
+others look at native pixels. `exact`: never."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,27 +101,49 @@ class Picture:
     format: str
 
 
-def open_picture(
-    source: Path | bytes | IO[bytes],
-    limits: Limits | None = None,
-    look: Callable[[Image.Image], None] | None = None,
-) -> Picture:
+def open_picture(source: Path | bytes | IO[bytes], limits: Limits | None = None) -> Picture:
     """Decode one image, upright.
 
     Args:
         source: a file, its bytes, or a seekable binary stream.
         limits: checked against the header before any pixel is decoded.
-        look: called with the decoded image while its file is open; must leave it as it is.
 
     Raises:
         ImageUnreadable: damaged, truncated, empty, gone, or no permission.
         ImageUnsupported: not one of `FORMATS`, or pixels without an agreed range.
         ImageTooLarge: more pixels than allowed.
     """
-    with _reasons():
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source
-        with Image.open(stream, formats=_formats()) as image:
-            return _decoded(image, limits or Limits(), look)
+    with opened(source, limits) as (_, picture):
+        return picture
+
+
+@contextmanager
+def opened(
+    source: Path | bytes | IO[bytes], limits: Limits | None = None, short_px: int | None = None
+) -> Iterator[tuple[Image.Image, Picture]]:
+    """One image, decoded and with its file still open, for its metadata; and the picture in it.
+
+    Args:
+        source: as `open_picture`.
+        limits: as `open_picture`.
+        short_px: a JPEG may be scaled down while it is decoded, until its shorter side is about
+            to be less; None: never.
+
+    Raises:
+        ImageError: as `open_picture`.
+    """
+    with quiet, ExitStack() as stack:
+        with reasons(FORMATS):
+            stream = io.BytesIO(source) if isinstance(source, bytes) else source
+            image = stack.enter_context(Image.open(stream, formats=_formats()))
+            picture = _decoded(image, limits or Limits(), short_px)
+        yield image, picture
+
+
+def needed_px(preprocess: Preprocess, decoding: Decoding) -> int | None:
+    """The `short_px` with which to open what is then cut; None where native pixels are seen."""
+    is_scaled = decoding == "fast" and preprocess.geometry == "resize"
+    return max(FAST_LEAST_PX, FAST_MARGIN * preprocess.image_px) if is_scaled else None
 
 
 def picture_of(image: Image.Image, limits: Limits | None = None) -> Picture:
@@ -132,7 +152,7 @@ def picture_of(image: Image.Image, limits: Limits | None = None) -> Picture:
     Raises:
         ImageError: as `open_picture`.
     """
-    with _reasons():
+    with reasons(FORMATS):
         return _decoded(image, limits or Limits())
 
 
@@ -191,9 +211,7 @@ def normalise(crops: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.fl
     return np.ascontiguousarray(planes * scale[:, None, None] - shift[:, None, None])
 
 
-def _decoded(
-    image: Image.Image, limits: Limits, look: Callable[[Image.Image], None] | None = None
-) -> Picture:
+def _decoded(image: Image.Image, limits: Limits, short_px: int | None = None) -> Picture:
     megapixels = image.width * image.height / 1e6
     if megapixels > limits.max_megapixels:
         raise ImageTooLarge(
@@ -202,18 +220,33 @@ def _decoded(
         )
     if image.mode == "F":
         raise ImageUnsupported("32-bit float pixels have no agreed range")
+    whole = image.size
+    if short_px is not None and image.format in ("JPEG", "MPO"):
+        image.draft(None, (short_px, short_px))
+    is_scaled = image.size != whole
     image.load()
-    if look is not None:
-        look(image)
-    upright = ImageOps.exif_transpose(image) if _is_turned(image) else image.copy()
+    orientation = _orientation(image)
+    upright = _upright(image, orientation)
     name = "JPEG" if image.format == "MPO" else image.format or ""
-    return Picture(upright, upright.width, upright.height, name)
+    if not is_scaled:
+        return Picture(upright, upright.width, upright.height, name)
+    width, height = reversed(whole) if orientation > 4 else whole  # 5 to 8: on its side
+    return Picture(upright, width, height, name)
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    if orientation != 1:
+        return ImageOps.exif_transpose(image)
+    # A JPEG is its own and never changes; a copy of 200 megapixels would take 800 MB. Pixels of
+    # other formats may still be in the file, or belong to the first of many frames.
+    return image if image.format == "JPEG" else image.copy()
 
 
 def _formats() -> tuple[str, ...]:
     return (*FORMATS, "HEIF") if _register_heif() else FORMATS
 
 
+@cache  # to look for a package that is not there takes a tenth of a photograph's time
 def _register_heif() -> bool:
     try:
         import pillow_heif
@@ -223,64 +256,10 @@ def _register_heif() -> bool:
     return True
 
 
-def _is_turned(image: Image.Image) -> bool:
+def _orientation(image: Image.Image) -> int:
+    """As EXIF has it: 1 is upright, and so is what makes no sense."""
     try:
-        return image.getexif().get(0x0112, 1) in range(2, 9)
+        orientation = image.getexif().get(0x0112, 1)
     except (OSError, ValueError, SyntaxError, TypeError, KeyError):  # a broken EXIF block
-        return False
-
-
-class _Quiet:
-    """Ignore Pillow's warnings about odd files while any thread decodes one.
-
-    `warnings.catch_warnings` on its own restores the wrong filters when two threads overlap.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._filters = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore")
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._filters.__exit__(None, None, None)
-
-
-_quiet = _Quiet()
-
-
-@contextmanager
-def _reasons() -> Iterator[None]:
-    """Turn what Pillow raises on bad files into one reason that a person understands."""
-    try:
-        with _quiet:
-            yield
-    except (ImageUnreadable, ImageUnsupported, ImageTooLarge):
-        raise
-    except UnidentifiedImageError as e:
-        raise ImageUnsupported(f"not an image that fakescan reads ({', '.join(FORMATS)})") from e
-    except FileNotFoundError as e:
-        raise ImageUnreadable("the file is gone") from e
-    except PermissionError as e:
-        raise ImageUnreadable("no permission to read it") from e
-    except DAMAGED as e:
-        raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
-    except Image.DecompressionBombError as e:
-        raise ImageTooLarge(_one_line(e)) from e
-
-
-def _one_line(e: BaseException) -> str:
-    text = " ".join(str(e).split())[:200]
-    if text.startswith("decoder error"):  # Pillow's numbers
-        return "its pixel data make no sense"
-    return text or type(e).__name__
+        return 1
+    return orientation if orientation in range(2, 9) else 1

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from PIL import Image, ImageFilter
 
@@ -23,6 +24,10 @@ ROBUSTNESS = (
     *(f"jpeg:{quality}" for quality in (90, 80, 70, 60, 50, 40, 30)),
 )
 """Strengths that the literature reports, weakest first."""
+PLAIN = ""
+"""Among names of perturbations, the image as it is."""
+MAX_SIGMA_PX = 100.0
+"""Nothing is left of an image long before."""
 MAX_SCALE = 4.0
 """Larger images would only cost time and memory."""
 
@@ -38,16 +43,22 @@ class Perturbation:
         """The image, degraded."""
         return FUNCTIONS[self.name](image, self.strength)
 
+    def __str__(self) -> str:
+        """The one way to write it, which names its column: jpeg:75, not jpeg:75.0."""
+        is_whole = self.strength == int(self.strength)
+        return f"{self.name}:{int(self.strength) if is_whole else self.strength}"
 
+
+@cache
 def parse(text: str) -> Perturbation:
-    """A perturbation as it is written: its name and its strength, such as jpeg:75.
+    """A perturbation as it is written: its name, in any case, and its strength, such as jpeg:75.
 
     Raises:
         ConfigError: not so written, or a strength out of range.
     """
     name, _, number = text.partition(":")
     try:
-        perturbation = Perturbation(name, float(number))
+        perturbation = Perturbation(name.strip().lower(), float(number))
     except ValueError:
         perturbation = Perturbation("", math.nan)
     if perturbation.name not in FUNCTIONS or not math.isfinite(perturbation.strength):
@@ -57,6 +68,15 @@ def parse(text: str) -> Perturbation:
         )
     perturbation(Image.new("RGB", (8, 8)))  # knows its range
     return perturbation
+
+
+def canonical(texts: Iterable[str]) -> tuple[str, ...]:
+    """Each perturbation once, in order, by the one way to write it.
+
+    Raises:
+        ConfigError: as `parse`.
+    """
+    return tuple(dict.fromkeys(str(parse(text)) for text in texts))
 
 
 def jpeg(image: Image.Image, quality: float) -> Image.Image:
@@ -70,8 +90,8 @@ def jpeg(image: Image.Image, quality: float) -> Image.Image:
 
 def blur(image: Image.Image, sigma_px: float) -> Image.Image:
     """Gaussian blur; 0 leaves the image as it is."""
-    if sigma_px < 0:
-        raise ConfigError(f"blur: sigma must not be negative, got {sigma_px}")
+    if not 0 <= sigma_px <= MAX_SIGMA_PX:
+        raise ConfigError(f"blur: sigma must lie between 0 and {MAX_SIGMA_PX:g}, got {sigma_px:g}")
     return to_rgb(image).filter(ImageFilter.GaussianBlur(sigma_px))
 
 

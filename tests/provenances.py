@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from fakescan.image import open_picture
+from fakescan.image import opened
 from fakescan.provenance.read import read_provenance
 
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -14,11 +14,9 @@ IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 def look(source, *, is_full=False):
     """What a file says: kind and detail, or None."""
-    found = []
-    open_picture(
-        source, look=lambda image: found.append(read_provenance(image, source, is_full=is_full))
-    )
-    return found[0] and (found[0].kind, found[0].detail)
+    with opened(source) as (image, _):
+        found = read_provenance(image, source, is_full=is_full)
+    return found and (found.kind, found.detail)
 
 
 def noise(size=(64, 48)):

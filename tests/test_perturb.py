@@ -49,9 +49,36 @@ def test_sizes(noise):
 
 @pytest.mark.parametrize(
     ("function", "strength"),
-    [(perturb.jpeg, 0), (perturb.jpeg, 101), (perturb.blur, -1), (perturb.resize, 0),
-     (perturb.crop, 0), (perturb.crop, 1.1)],
+    [(perturb.jpeg, 0), (perturb.jpeg, 101), (perturb.blur, -1), (perturb.blur, 1e300),
+     (perturb.resize, 0), (perturb.crop, 0), (perturb.crop, 1.1)],
 )  # fmt: skip
 def test_strengths_out_of_range_are_refused(noise, function, strength):
     with pytest.raises(ConfigError):
         function(noise, strength)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("jpeg:75", "jpeg:75"),
+        ("jpeg:75.0", "jpeg:75"),
+        ("JPEG: 7.5e1", "jpeg:75"),
+        ("blur:0.50", "blur:0.5"),
+        ("blur:-0", "blur:0"),
+        ("resize:1e-3", "resize:0.001"),
+    ],
+)
+def test_a_perturbation_has_one_name_however_it_is_written(text, name):
+    assert str(perturb.parse(text)) == name
+    assert perturb.parse(name) == perturb.parse(text)
+
+
+def test_each_perturbation_counts_once_in_order():
+    texts = ("jpeg:75.0", "blur:1", "JPEG:75", "blur:1.0", "jpeg:74")
+    assert perturb.canonical(texts) == ("jpeg:75", "blur:1", "jpeg:74")
+
+
+@pytest.mark.parametrize("text", ["jpeg", "jpeg:", "jpeg:75.5", "blur:inf", "sharpen:1", ":1"])
+def test_what_is_no_perturbation_is_refused(text):
+    with pytest.raises(ConfigError):
+        perturb.canonical(("jpeg:75", text))

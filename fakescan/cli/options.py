@@ -17,6 +17,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class DecodeMode(StrEnum):
+    """How JPEGs are decoded."""
+
+    FAST = "fast"
+    EXACT = "exact"
+
+
 class MetadataDepth(StrEnum):
     """How much of a file's metadata goes into reports."""
 
@@ -40,6 +47,14 @@ Threshold = Annotated[
     typer.Option(
         help="Score from which an image is fake, and below which it is real.",
         show_default="the detector's two thresholds",
+    ),
+]
+Decode = Annotated[
+    DecodeMode,
+    typer.Option(
+        help="exact decodes every pixel. fast scales large JPEGs down while decoding them, where "
+        "the detector looks at a resized image, and moves their scores a little. --robustness "
+        "and --perturb imply exact."
     ),
 ]
 UseCache = Annotated[

@@ -86,6 +86,7 @@ def scan(
         float, typer.Option(metavar="SECONDS", help="What decoding one image may take.")
     ] = 60.0,
     max_megapixels: Annotated[float, typer.Option(help="Larger images are not decoded.")] = 250.0,
+    decode: options.Decode = options.DecodeMode.EXACT,
     include: options.Include = None,
     exclude: options.Exclude = None,
     ignore_files: options.IgnoreFiles = True,
@@ -135,7 +136,6 @@ def scan(
     from fakescan.scan.selection import Selection
 
     del no_config, config  # they have set the defaults of the others
-    targets = named(paths, from_file, is_null=null)
     gathering = wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
     selection = Selection(
         include=tuple(include or ()),
@@ -157,11 +157,12 @@ def scan(
         workers=workers,
         timeout_s=timeout,
         max_megapixels=max_megapixels,
+        decoding=decode.value,
         selection=selection,
         archives=limits if archives else None,
         hashes=hash_,
         provenance=metadata.value if provenance else "off",
-        perturbations=tuple(dict.fromkeys((*(ROBUSTNESS if robustness else ()), *(perturb or ())))),
+        perturbations=(*(ROBUSTNESS if robustness else ()), *(perturb or ())),
     )
     wanted = Wanted(
         files=tuple(output or ()),
@@ -180,4 +181,4 @@ def scan(
         flagged=frozenset(v.value for v in flagged or (FailOn.FAKE,)),
         has_color=not no_color,
     )
-    raise typer.Exit(run_scan(targets, settings, wanted))
+    raise typer.Exit(run_scan(named(paths, from_file, is_null=null), settings, wanted))

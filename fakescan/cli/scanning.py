@@ -86,7 +86,7 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     session = OnnxSession(model, device=wanted.device)
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
-        cache = _cache(session, summary, stack) if wanted.has_cache else None
+        cache = _cache(session, settings, summary, stack) if wanted.has_cache else None
         findings = stack.enter_context(
             closing(scan(paths, session, settings, summary, baseline, cache))
         )
@@ -130,9 +130,12 @@ def exit_code(summary: Summary, fail_on: frozenset[str], max_fake: int | None = 
     return FAILED_ON if is_failed else 0
 
 
-def _cache(session: OnnxSession, summary: Summary, stack: ExitStack) -> ScoreCache | None:
+def _cache(
+    session: OnnxSession, settings: ScanSettings, summary: Summary, stack: ExitStack
+) -> ScoreCache | None:
+    scorer = scorer_of(session, settings.decoding)
     try:
-        return stack.enter_context(ScoreCache(default_path(), scorer_of(session)))
+        return stack.enter_context(ScoreCache(default_path(), scorer))
     except CacheError as e:
         summary.warnings.append(str(e))
         return None

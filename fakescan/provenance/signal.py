@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+READER = 1
+"""Grows when the same file would be described in other words, or others be found in it."""
 MAX_TEXT = 300
 """Characters of one statement; whoever wrote the file chose them."""
 MAX_PROMPT = 2000
@@ -42,6 +44,8 @@ class Provenance:
     """Of the strongest statement."""
     detail: str
     """Every statement with its place, in one printable line."""
+    is_lasting: bool = True
+    """False when it could not be read, which another attempt may change."""
 
 
 def combine(signals: Iterable[Signal]) -> Provenance | None:
@@ -52,6 +56,15 @@ def combine(signals: Iterable[Signal]) -> Provenance | None:
     kinds = {signal.kind for signal in said}
     strongest = next((kind for kind in Kind if kind in kinds), None)
     return Provenance(strongest, "; ".join(f"{s.place}: {s.text}" for s in said))
+
+
+def unread(reason: str) -> Provenance:
+    """What is known of a file whose statements could not be read.
+
+    Args:
+        reason: goes on after "not read, ".
+    """
+    return Provenance(Kind.UNDECIDED, f"metadata: not read, {reason}", is_lasting=False)
 
 
 def to_text(said: Provenance | None) -> str:

@@ -1,6 +1,6 @@
 """Scores that were computed before, in one SQLite file that every scan of a user shares.
 
-    scorers   what gives scores: detector, preprocessing, perturbation and device
+    scorers   what gives scores: detector, preprocessing, perturbation (or none) and device
     scores    content (sha256 of a file) and scorer -> logit, and what a report says of the image
     files     path, size and mtime_ns -> content, so that an unchanged file is not even read
 
@@ -14,13 +14,15 @@ cannot be scored may be mended, or become readable, without a trace in its bytes
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fakescan import weights
 from fakescan.errors import CacheError
+from fakescan.perturb import PLAIN
+from fakescan.provenance.signal import READER
 from fakescan.scan.database import open_database, reasons, transaction
 
 NAME = "scores.sqlite"
@@ -38,8 +40,6 @@ class Scorer:
     """How a file becomes pixels, as text."""
     device: str
     """`cpu` or `cuda`: they differ in the fourth digit."""
-    perturbation: str = ""
-    """What is done to the image before; empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,9 @@ class Known:
     format: str | None
     provenance: str | None = None
     """What a brief look at the file's metadata found, as `fakescan.provenance.signal.to_text`
-    has it; None when nobody looked."""
+    has it; None when this version of the reader has not looked yet."""
+    perturbed: Mapping[str, float] = field(default_factory=dict)
+    """Logits of the image after perturbations, by their names."""
     thumbnail: None = None
     """Not kept: see `fakescan.scan.recall`."""
 
@@ -94,7 +96,8 @@ class ScoreCache:
         self._db = open_database(path)
         try:
             with reasons(path):
-                self._scorer = self._number_of(scorer)
+                self._scorer = scorer
+                self._numbers = {PLAIN: self._number_of(PLAIN)}
         except CacheError:
             self._db.close()
             raise
@@ -109,38 +112,49 @@ class ScoreCache:
         """Let go of the file."""
         self._db.close()
 
-    def unchanged(self, files: Mapping[str, Stamp]) -> dict[str, Known]:
+    def unchanged(
+        self, files: Mapping[str, Stamp], perturbations: Collection[str] = ()
+    ) -> dict[str, Known]:
         """Scores of those files that still look as they did.
+
+        Args:
+            files: what they look like now.
+            perturbations: whose logits are wanted, too; those that are not known are left out.
 
         Raises:
             CacheError: the cache cannot be read.
         """
         keys = {_key(path): path for path in files}
         query = (
-            "SELECT path, size, mtime_ns, content, logit, width, height, format, provenance "
+            "SELECT path, size, mtime_ns, content, logit, width, height, format, "
+            "CASE reader WHEN ? THEN provenance END "
             f"FROM files JOIN scores USING (content) WHERE scorer = ? AND path IN ({_marks(keys)})"
         )
         with reasons(self.path):
-            rows = self._db.execute(query, (self._scorer, *keys)).fetchall()
-            return {
-                keys[path]: Known(content.hex(), *values)
-                for path, size, mtime_ns, content, *values in rows
-                if files[keys[path]] == Stamp(size, mtime_ns)
-            }
+            rows = self._db.execute(query, (READER, self._numbers[PLAIN], *keys)).fetchall()
+        known = {
+            keys[path]: Known(content.hex(), *values)
+            for path, size, mtime_ns, content, *values in rows
+            if files[keys[path]] == Stamp(size, mtime_ns)
+        }
+        return self._with_perturbed(known, perturbations) if perturbations else known
 
-    def logits(self, contents: Collection[str]) -> dict[str, float]:
-        """Logits that are known, by sha256 of the content.
+    def logits(
+        self, contents: Collection[str], perturbations: Collection[str] = (PLAIN,)
+    ) -> dict[tuple[str, str], float]:
+        """Logits that are known, by sha256 of the content and perturbation.
 
         Raises:
             CacheError: the cache cannot be read.
         """
-        query = (
-            "SELECT content, logit FROM scores "
-            f"WHERE scorer = ? AND content IN ({_marks(contents)})"
-        )
         with reasons(self.path):
-            rows = self._db.execute(query, (self._scorer, *map(bytes.fromhex, contents)))
-            return {content.hex(): logit for content, logit in rows}
+            names = {self._number(name): name for name in perturbations}
+            query = (
+                "SELECT content, scorer, logit FROM scores "
+                f"WHERE content IN ({_marks(contents)}) AND scorer IN ({_marks(names)})"
+            )
+            rows = self._db.execute(query, (*map(bytes.fromhex, contents), *names))
+            return {(content.hex(), names[number]): logit for content, number, logit in rows}
 
     def remember(self, scores: Iterable[Known], files: Mapping[str, tuple[Stamp, str]]) -> None:
         """Keep scores, and which files have which content, before anything else happens.
@@ -154,29 +168,56 @@ class ScoreCache:
         Raises:
             CacheError: the cache cannot be written.
         """
-        scored = [
-            (
-                *(bytes.fromhex(s.sha256), self._scorer, s.logit),
-                *(s.width, s.height, s.format, s.provenance),
-            )
-            for s in scores
-        ]
         met = [
             (_key(path), stamp.size, stamp.mtime_ns, bytes.fromhex(sha256))
             for path, (stamp, sha256) in files.items()
         ]
-        with reasons(self.path), transaction(self._db):
-            self._db.executemany(
-                "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "logit = excluded.logit, width = excluded.width, height = excluded.height, "
-                "format = excluded.format, "
-                "provenance = coalesce(excluded.provenance, provenance)",
-                scored,
-            )
-            self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", met)
+        with reasons(self.path):
+            scored = [row for known in scores for row in self._rows(known)]
+            with transaction(self._db):
+                self._db.executemany(
+                    "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                    "logit = excluded.logit, width = excluded.width, height = excluded.height, "
+                    "format = excluded.format, "
+                    "provenance = coalesce(excluded.provenance, provenance), "
+                    "reader = coalesce(excluded.reader, reader)",
+                    scored,
+                )
+                self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", met)
 
-    def _number_of(self, scorer: Scorer) -> int:
-        key = (scorer.detector, scorer.preprocessing, scorer.perturbation, scorer.device)
+    def _with_perturbed(
+        self, known: Mapping[str, Known], perturbations: Collection[str]
+    ) -> dict[str, Known]:
+        logits = self.logits({k.sha256 for k in known.values()}, perturbations)
+        return {
+            path: replace(
+                k,
+                perturbed={
+                    name: logits[k.sha256, name]
+                    for name in perturbations
+                    if (k.sha256, name) in logits
+                },
+            )
+            for path, k in known.items()
+        }
+
+    def _rows(self, known: Known) -> Iterator[tuple[object, ...]]:
+        """Yield the rows of a content: what is said of its origin stands beside its plain score."""
+        content = bytes.fromhex(known.sha256)
+        image = (known.width, known.height, known.format)
+        reader = None if known.provenance is None else READER
+        yield (content, self._number(PLAIN), known.logit, *image, known.provenance, reader)
+        for name, logit in known.perturbed.items():
+            yield (content, self._number(name), logit, *image, None, None)
+
+    def _number(self, perturbation: str) -> int:
+        if perturbation not in self._numbers:
+            self._numbers[perturbation] = self._number_of(perturbation)
+        return self._numbers[perturbation]
+
+    def _number_of(self, perturbation: str) -> int:
+        scorer = self._scorer
+        key = (scorer.detector, scorer.preprocessing, perturbation, scorer.device)
         find = (
             "SELECT id FROM scorers WHERE "
             "(detector, preprocessing, perturbation, device) = (?, ?, ?, ?)"

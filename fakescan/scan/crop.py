@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import io
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
-from fakescan.image import Limits, Picture, Preprocess, open_picture, to_rgb, view
-from fakescan.perturb import parse
+from fakescan.image import (
+    Decoding,
+    Limits,
+    Picture,
+    Preprocess,
+    needed_px,
+    opened,
+    to_rgb,
+    view,
+)
+from fakescan.perturb import PLAIN, parse
 from fakescan.provenance.read import Depth, read_provenance
 from fakescan.provenance.signal import Provenance
 from fakescan.scan.formats import HEAD_BYTES, sniff
@@ -59,41 +68,63 @@ class Crop:
     thumbnail: bytes | None = None
     """A small WebP, when asked for."""
     provenance: Provenance | None = None
-    """What the file says of its origin, when asked for."""
+    """What the file says of its origin, when asked for; read last."""
     perturbed: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     """The same square of the image after each perturbation, by its name."""
 
     @property
-    def looks(self) -> list[NDArray[np.uint8]]:
-        """All squares to be scored, the unperturbed first."""
-        return [self.pixels, *self.perturbed.values()]
+    def looks(self) -> dict[str, NDArray[np.uint8]]:
+        """All squares to be scored, by perturbation, the unperturbed first."""
+        return {PLAIN: self.pixels, **self.perturbed}
+
+
+Announce = Callable[[Crop], None]
 
 
 def crop_file(
-    path: Path, preprocess: Preprocess, limits: Limits, extras: Extras | None = None
+    path: Path,
+    preprocess: Preprocess,
+    limits: Limits,
+    extras: Extras | None = None,
+    decoding: Decoding = "exact",
+    announce: Announce | None = None,
 ) -> Crop:
     """Decode and cut one regular file; anything else (FIFO, device, socket) is never opened.
+
+    Args:
+        path: of the file.
+        preprocess: of the detector.
+        limits: beyond which it is refused.
+        extras: what is wanted besides the pixels.
+        decoding: whether a JPEG may be scaled while it is decoded.
+        announce: called with the crop once all but its provenance is there, since that is read by
+            libraries that may crash on it.
 
     Raises:
         ImageError: with the reason why it cannot be scored.
     """
     _refuse(path, limits)
     try:
-        return _cropped(path, preprocess, limits, extras or Extras())
+        return _cropped(path, preprocess, limits, extras or Extras(), decoding, announce)
     except ImageUnsupported as e:
         raise _explained(e, _head(path)) from e
 
 
 def crop_bytes(
-    data: bytes, preprocess: Preprocess, limits: Limits, extras: Extras | None = None
+    data: bytes,
+    preprocess: Preprocess,
+    limits: Limits,
+    extras: Extras | None = None,
+    decoding: Decoding = "exact",
+    announce: Announce | None = None,
 ) -> Crop:
-    """Decode and cut what the bytes of a file hold.
+    """Decode and cut what the bytes of a file hold; all else as `crop_file`.
 
     Raises:
         ImageError: with the reason why it cannot be scored.
     """
     try:
-        return _cropped(data, preprocess, limits, extras or Extras())
+        return _cropped(data, preprocess, limits, extras or Extras(), decoding, announce)
     except ImageUnsupported as e:
         raise _explained(e, data[:HEAD_BYTES]) from e
 
@@ -146,20 +177,27 @@ def sha256_of(source: Path | bytes) -> str | None:
         return None
 
 
-def _cropped(source: Path | bytes, preprocess: Preprocess, limits: Limits, extras: Extras) -> Crop:
-    said: list[Provenance | None] = [None]
-
-    def look(image: Image.Image) -> None:
-        said[0] = read_provenance(image, source, is_full=extras.provenance == "full")
-
-    picture = open_picture(source, limits, None if extras.provenance == "off" else look)
-    return replace(
-        cut(picture, preprocess),
-        provenance=said[0],
-        perturbed=_perturbed(picture, preprocess, extras.perturbations),
-        sha256=sha256_of(source) if extras.hashes else None,
-        thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
-    )
+def _cropped(
+    source: Path | bytes,
+    preprocess: Preprocess,
+    limits: Limits,
+    extras: Extras,
+    decoding: Decoding,
+    announce: Announce | None,
+) -> Crop:
+    with opened(source, limits, needed_px(preprocess, decoding)) as (image, picture):
+        crop = replace(
+            cut(picture, preprocess),
+            perturbed=_perturbed(picture, preprocess, extras.perturbations),
+            sha256=sha256_of(source) if extras.hashes else None,
+            thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
+        )
+        if announce is not None:
+            announce(crop)
+        if extras.provenance == "off":
+            return crop
+        said = read_provenance(image, source, is_full=extras.provenance == "full")
+        return replace(crop, provenance=said)
 
 
 def _perturbed(

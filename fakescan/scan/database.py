@@ -29,6 +29,10 @@ MIGRATIONS = (
         path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
         content BLOB NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE scores ADD COLUMN reader INTEGER;
+    UPDATE scores SET reader = 1 WHERE provenance IS NOT NULL;
+    """,
 )
 """Number i leads from version i to version i + 1; what is released is never changed."""
 BUSY_TIMEOUT_S = 30.0

@@ -14,14 +14,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, Generic, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import IO, Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.errors import ImageError, ImageUnreadable
-from fakescan.provenance.signal import Kind, Provenance
+from fakescan.provenance.signal import Kind, Provenance, unread
+from fakescan.scan.alarm import Alarm
 from fakescan.scan.crop import Crop
 from fakescan.scan.worker import Job
 
@@ -180,6 +181,7 @@ class Child:
 
     def __init__(self, job: Job) -> None:
         self._timeout_s = job.timeout_s
+        self._has_provenance = job.extras.provenance != "off"
         self._is_ready = False
         self._is_late = False
         self._is_lost = False
@@ -190,6 +192,7 @@ class Child:
             stderr=subprocess.DEVNULL,  # where C libraries complain about files
             start_new_session=True,  # the terminal's Ctrl-C reaches the parent only
         )
+        self._alarm = Alarm(job.timeout_s, self._end_late)
         self._send(job.to_json())
 
     @property
@@ -201,9 +204,7 @@ class Child:
     def decode(self, image: str | bytes) -> Crop:
         """As `Children.decode`; one call at a time."""
         self._wait_until_ready()
-        timer = threading.Timer(self._timeout_s, self._end_late)
-        timer.daemon = True
-        timer.start()
+        self._alarm.set()
         try:
             asked = len(image) if isinstance(image, bytes) else image
             self._send(json.dumps(asked).encode() + b"\n")
@@ -211,7 +212,7 @@ class Child:
                 self._send(image)
             return self._receive()
         finally:
-            timer.cancel()
+            self._alarm.call_off()
 
     def kill(self) -> None:
         """End it now; whoever waits for its answer sees the end of the pipe."""
@@ -219,6 +220,7 @@ class Child:
 
     def dispose(self) -> None:
         """End it, collect it, and close its pipes."""
+        self._alarm.end()
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -242,12 +244,7 @@ class Child:
             stdin.flush()
 
     def _receive(self) -> Crop:
-        try:
-            header = json.loads(self._answers.readline())
-        except ValueError as e:
-            raise self._lost() from e
-        if "bug" in header:
-            raise RuntimeError(f"a decoder failed:\n{header['bug']}")
+        header = self._header()
         if "error" in header:
             error = ImageError(header["error"])
             error.sha256 = header.get("sha256")
@@ -255,16 +252,30 @@ class Child:
         pixels = self._square(header["px"])
         perturbed = {name: self._square(header["px"]) for name in header["perturbed"]}
         thumbnail = self._read(header["thumbnail"]) or None
-        return Crop(
-            pixels,
-            header["width"],
-            header["height"],
-            header["format"],
-            sha256=header["sha256"],
-            thumbnail=thumbnail,
-            provenance=_provenance(header["provenance"]),
-            perturbed=perturbed,
-        )
+        width, height, name, sha256 = (header[k] for k in ("width", "height", "format", "sha256"))
+        crop = Crop(pixels, width, height, name, sha256, thumbnail, perturbed=perturbed)
+        return replace(crop, provenance=self._provenance()) if self._has_provenance else crop
+
+    def _header(self) -> dict[str, Any]:
+        try:
+            header: dict[str, Any] = json.loads(self._answers.readline())
+        except ValueError as e:
+            raise self._lost() from e
+        if "bug" in header:
+            raise RuntimeError(f"a decoder failed:\n{header['bug']}")
+        return header
+
+    def _provenance(self) -> Provenance | None:
+        """What comes behind the pixels; those are not lost when the child is."""
+        try:
+            said = self._header()["provenance"]
+        except ImageUnreadable:
+            late = f"took longer than {self._timeout_s:g} s (--timeout)"
+            return unread(late if self._is_late else "the reader crashed")
+        if said is None:
+            return None
+        kind, detail = said
+        return Provenance(Kind(kind) if kind else None, detail)
 
     def _square(self, px: int) -> NDArray[np.uint8]:
         """(S, S, 3) RGB."""
@@ -276,7 +287,7 @@ class Child:
             raise self._lost()
         return data
 
-    def _lost(self) -> ImageError:
+    def _lost(self) -> ImageUnreadable:
         self._is_lost = True
         if self._is_late:
             return ImageUnreadable(f"took longer than {self._timeout_s:g} s (--timeout)")
@@ -285,10 +296,3 @@ class Child:
     @property
     def _answers(self) -> IO[bytes]:
         return cast(IO[bytes], self._process.stdout)
-
-
-def _provenance(said: list[str | None] | None) -> Provenance | None:
-    if said is None:
-        return None
-    kind, detail = said
-    return Provenance(Kind(kind) if kind else None, detail or "")

@@ -39,13 +39,12 @@ class Judge:
             path: of the image.
             crop: of the image, or what is known of it.
             logit: of the crop.
-            perturbed: logits of `crop.perturbed`, in its order.
+            perturbed: logits under the perturbations of `crop.perturbed`, in its order.
         """
         is_number = all(map(math.isfinite, (logit, *perturbed)))
         score = self._calibration.score(logit) if is_number else None
         verdict = Verdict.ERROR if score is None else self.band.verdict(score)
         scores = [self._calibration.score(x) for x in perturbed] if is_number else []
-        names = crop.perturbed if isinstance(crop, Crop) else ()
         said = crop.provenance if isinstance(crop, Crop) else from_text(crop.provenance)
         return Finding(
             path=path,
@@ -61,7 +60,7 @@ class Judge:
             thumbnail=crop.thumbnail,
             provenance=said.kind if said else None,
             provenance_detail=said.detail if said else None,
-            perturbed=tuple(zip(names, scores, strict=False)),
+            perturbed=tuple(zip(crop.perturbed, scores, strict=False)),
             stable=all(self.band.verdict(s) is verdict for s in scores) if scores else None,
         )
 

@@ -10,11 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-import numpy as np
-
 from fakescan.errors import ConfigError, ImageUnreadable
-from fakescan.image import Limits
-from fakescan.perturb import parse
+from fakescan.image import Decoding, Limits
+from fakescan.perturb import canonical
 from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
@@ -50,6 +48,8 @@ class ScanSettings:
     """Seconds that decoding one image may take."""
     max_megapixels: float = 250.0
     """Millions of pixels from which an image is refused."""
+    decoding: Decoding = "exact"
+    """Whether large JPEGs may be scaled while they are decoded; never under perturbations."""
     selection: Selection = field(default_factory=Selection)
     """What to take of the files that are met in folders."""
     archives: ArchiveLimits | None = None
@@ -61,13 +61,15 @@ class ScanSettings:
     provenance: Depth = "brief"
     """Findings carry what their file says of its origin."""
     perturbations: tuple[str, ...] = ()
-    """Degradations under which every image is scored, too, such as jpeg:75."""
+    """Degradations under which every image is scored, too, such as jpeg:75; kept as
+    `fakescan.perturb.canonical` writes them."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
             band_at(self.threshold)
-        for name in self.perturbations:
-            parse(name)
+        object.__setattr__(self, "perturbations", canonical(self.perturbations))
+        if self.perturbations:
+            object.__setattr__(self, "decoding", "exact")
         for name in ("batch_size", "workers", "timeout_s", "max_megapixels"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -93,8 +95,8 @@ def scan(
         settings: how to scan.
         summary: counts what passes; complete once the iterator has run out.
         baseline: findings that are known, and not yielded.
-        cache: of `fakescan.scan.recall.scorer_of(session)`; None computes every score,
-            and so does a scan with perturbations.
+        cache: of `fakescan.scan.recall.scorer_of(session, settings.decoding)`; None computes
+            every score.
     """
     return _scan(targets, session, settings, summary, baseline, cache)
 
@@ -115,27 +117,18 @@ def _scan(
     cache: ScoreCache | None,
 ) -> Generator[Finding, None, None]:
     started = time.perf_counter()
-    if settings.perturbations:
-        cache = None  # which keeps scores of images as they are
     batch = settings.batch_size or (GPU_BATCH if session.device == "cuda" else 1)
     workers = settings.workers or usable_cores()
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
     has_hashes = settings.hashes or baseline is not None
     job = _job(session, settings, has_hashes=has_hashes or cache is not None)
-    recall = Recall(
-        cache,
-        session,
-        summary,
-        job.limits,
-        provenance=settings.provenance,
-        is_reading=settings.thumbnails or settings.provenance == "full",
-    )
+    recall = Recall(cache, session, summary, job)
     try:
         with Children(job) as children:
             visits = recall.visits(_sources(targets, settings, summary.skipped))
             ahead = batch + 2 * workers
             with closing(_decoded(visits, children, workers, ahead)) as decoded:
-                findings = _score(decoded, recall, session, judge, batch)
+                findings = _score(decoded, recall, judge, batch)
                 if not has_hashes and cache is not None:
                     findings = (replace(f, sha256=None) for f in findings)
                 if baseline is not None:
@@ -154,6 +147,7 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> J
             max_megabytes=settings.selection.max_filesize,
         ),
         timeout_s=settings.timeout_s,
+        decoding=settings.decoding,
         extras=Extras(
             hashes=has_hashes,
             thumbnails=settings.thumbnails,
@@ -208,21 +202,18 @@ def _decoded(
 def _score(
     decoded: Iterator[Decoded[Visit, Crop]],
     recall: Recall,
-    session: OnnxSession,
     judge: Judge,
     batch: int,
 ) -> Iterator[Finding]:
     while group := list(islice(decoded, batch)):
         seen = [(d.item, d.pixels) for d in group if d.pixels is not None]
         logits = iter(recall.logits(seen) if seen else [])
-        looks = [look for _, crop in seen for look in crop.perturbed.values()]
-        perturbed = iter(session.logits(np.stack(looks)).tolist() if looks else [])
         for d in group:
             path = d.item.path
             if d.error is not None:
                 yield judge.failed(path, d.error)
             elif d.pixels is not None:
-                others = tuple(islice(perturbed, len(d.pixels.perturbed)))
-                yield judge.scored(path, d.pixels, next(logits), others)
+                logit, *perturbed = next(logits)
+                yield judge.scored(path, d.pixels, logit, perturbed)
             elif (known := d.item.known) is not None:
-                yield judge.scored(path, known, known.logit)
+                yield judge.scored(path, known, known.logit, tuple(known.perturbed.values()))

@@ -23,19 +23,20 @@ from typing import TypeVar
 import numpy as np
 
 from fakescan.errors import CacheError
-from fakescan.image import Limits
-from fakescan.provenance.read import Depth
+from fakescan.image import Decoding, needed_px
+from fakescan.perturb import PLAIN
 from fakescan.provenance.signal import to_text
 from fakescan.records import Summary
 from fakescan.scan.archive import Member
 from fakescan.scan.cache import Known, ScoreCache, Scorer, Stamp
 from fakescan.scan.crop import Crop
+from fakescan.scan.worker import Job
 from fakescan.session import OnnxSession
 
 T = TypeVar("T")
 
 DECODING = 1
-"""Grows when the same file would give other pixels than before."""
+"""Grows when the same file would give other pixels than before, perturbed or not."""
 LOOK_UP = 256
 """Files asked for at once."""
 SETTLED_NS = 2_000_000_000
@@ -59,9 +60,12 @@ class Visit:
         return self.source if isinstance(self.source, str) else self.source.path
 
 
-def scorer_of(session: OnnxSession) -> Scorer:
+def scorer_of(session: OnnxSession, decoding: Decoding = "exact") -> Scorer:
     """What the scores of a session depend on."""
-    preprocessing = {"decoding": DECODING, **asdict(session.metadata.preprocess)}
+    preprocess = session.metadata.preprocess
+    preprocessing = {"decoding": DECODING, **asdict(preprocess)}
+    if (short_px := needed_px(preprocess, decoding)) is not None:
+        preprocessing["short_px"] = short_px
     return Scorer(
         name=session.metadata.name,
         detector=session.sha256,
@@ -74,14 +78,7 @@ class Recall:
     """Gives logits, each content's once."""
 
     def __init__(
-        self,
-        cache: ScoreCache | None,
-        session: OnnxSession,
-        summary: Summary,
-        limits: Limits,
-        *,
-        provenance: Depth,
-        is_reading: bool,
+        self, cache: ScoreCache | None, session: OnnxSession, summary: Summary, job: Job
     ) -> None:
         """Fix what to ask, and whom.
 
@@ -89,16 +86,17 @@ class Recall:
             cache: of the session's scorer; None computes everything.
             session: gives the logits that are not known.
             summary: counts what the cache saved, and takes the warning when it fails.
-            limits: for images; one beyond them is decoded, and refused there.
-            provenance: how much is wanted; only what a brief look finds is kept.
-            is_reading: every file is decoded, since something else is wanted of it.
+            job: of the decoders: limits, beyond which an image is decoded and refused there; and
+                what is wanted besides a score, of which the cache keeps what a brief look at the
+                metadata finds, and logits under perturbations.
         """
         self._cache = cache
         self._session = session
         self._summary = summary
-        self._limits = limits
-        self._provenance = provenance
-        self._is_reading = is_reading
+        self._limits = job.limits
+        self._provenance = job.extras.provenance
+        self._perturbations = job.extras.perturbations
+        self._is_reading = job.extras.thumbnails or job.extras.provenance == "full"
 
     def visits(self, sources: Iterable[str | Member]) -> Iterator[Visit]:
         """Yield every source, in order, with what is known of it."""
@@ -116,27 +114,43 @@ class Recall:
                 yield Visit(source)
         yield from self._look_up(files)
 
-    def logits(self, seen: Sequence[tuple[Visit, Crop]]) -> list[float]:
-        """Logits of decoded images, in order; what is new is in the cache when this returns."""
-        keys = [crop.sha256 or i for i, (_, crop) in enumerate(seen)]
-        if self._cache is None:
-            keys = list(range(len(seen)))
-        contents = {key for key in keys if isinstance(key, str)}
-        logits: dict[str | int, float] = {}
-        logits.update(self._ask(lambda cache: cache.logits(contents), dict[str, float]()).items())
-        new = {key: crop for key, (_, crop) in zip(keys, seen, strict=True) if key not in logits}
+    def logits(self, seen: Sequence[tuple[Visit, Crop]]) -> list[list[float]]:
+        """Logits of all squares of decoded images, in order, the unperturbed one's first.
+
+        What is new is in the cache when this returns.
+        """
+        keys = [str(i) for i in range(len(seen))]
+        if self._cache is not None:
+            keys = [crop.sha256 or key for key, (_, crop) in zip(keys, seen, strict=True)]
+        looks = {
+            (key, name): look
+            for key, (_, crop) in zip(keys, seen, strict=True)
+            for name, look in crop.looks.items()
+        }
+        logits = self._kept({crop.sha256 for _, crop in seen if crop.sha256 is not None})
+        new = {which: look for which, look in looks.items() if which not in logits}
         if new:
-            computed = self._session.logits(np.stack([crop.pixels for crop in new.values()]))
+            computed = self._session.logits(np.stack(list(new.values())))
             logits.update(zip(new, computed.tolist(), strict=True))
-        self._summary.cached += len(seen) - len(new)
-        self._remember(seen, logits)
-        return [logits[key] for key in keys]
+        self._summary.cached += len(seen) - len({key for key, _ in new})
+        found = [
+            [logits[key, name] for name in crop.looks]
+            for key, (_, crop) in zip(keys, seen, strict=True)
+        ]
+        self._remember(seen, found)
+        return found
+
+    def _kept(self, contents: set[str]) -> dict[tuple[str, str], float]:
+        names = (PLAIN, *self._perturbations)
+        kept: dict[tuple[str, str], float] = {}
+        return self._ask(lambda cache: cache.logits(contents, names), kept)
 
     def _look_up(self, files: Sequence[str]) -> Iterator[Visit]:
         stamps = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
         known: dict[str, Known] = {}
         if stamps and not self._is_reading:
-            known = self._ask(lambda cache: cache.unchanged(stamps), known)
+            wanted = self._perturbations
+            known = self._ask(lambda cache: cache.unchanged(stamps, wanted), known)
         for path in files:
             stamp, found = stamps.get(path), known.get(path)
             if found is not None and stamp is not None and self._is_enough(found, stamp):
@@ -148,7 +162,8 @@ class Recall:
 
     def _is_enough(self, known: Known, stamp: Stamp) -> bool:
         is_looked_at = self._provenance == "off" or known.provenance is not None
-        return is_looked_at and self._is_within_limits(known, stamp)
+        has_all = known.perturbed.keys() >= set(self._perturbations)
+        return is_looked_at and has_all and self._is_within_limits(known, stamp)
 
     def _is_within_limits(self, known: Known, stamp: Stamp) -> bool:
         max_megabytes = self._limits.max_megabytes
@@ -156,23 +171,37 @@ class Recall:
             max_megabytes is None or stamp.size <= max_megabytes * 1e6
         )
 
-    def _remember(self, seen: Sequence[tuple[Visit, Crop]], logits: dict[str | int, float]) -> None:
+    def _remember(
+        self, seen: Sequence[tuple[Visit, Crop]], found: Sequence[Sequence[float]]
+    ) -> None:
         if self._cache is None:
             return
         scores: list[Known] = []
         files: dict[str, tuple[Stamp, str]] = {}
-        for visit, crop in seen:
-            if crop.sha256 is None or not math.isfinite(logit := logits[crop.sha256]):
+        for (visit, crop), logits in zip(seen, found, strict=True):
+            if crop.sha256 is None or not all(map(math.isfinite, logits)):
                 continue
             if isinstance(visit.source, str):
                 if visit.stamp is None or _stamp(visit.source) != visit.stamp:
                     continue  # it changed meanwhile: pixels and hash may not belong together
                 if _is_settled(visit.stamp):
                     files[visit.source] = visit.stamp, crop.sha256
-            said = to_text(crop.provenance) if self._provenance == "brief" else None
-            scores.append(Known(crop.sha256, logit, crop.width, crop.height, crop.format, said))
+            scores.append(self._known(crop.sha256, crop, logits))
         if scores:
             self._ask(lambda cache: cache.remember(scores, files), None)
+
+    def _known(self, sha256: str, crop: Crop, logits: Sequence[float]) -> Known:
+        said = crop.provenance
+        is_kept = self._provenance == "brief" and (said is None or said.is_lasting)
+        return Known(
+            sha256,
+            logits[0],
+            crop.width,
+            crop.height,
+            crop.format,
+            to_text(said) if is_kept else None,
+            dict(zip(crop.perturbed, logits[1:], strict=True)),
+        )
 
     def _ask(self, question: Callable[[ScoreCache], T], otherwise: T) -> T:
         if self._cache is None:

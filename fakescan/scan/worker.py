@@ -7,10 +7,13 @@ damaged image could do to this process is ever unpickled by the parent:
     out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
-           "provenance": null or [kind, detail], "perturbed": [name, ...]}
+           "perturbed": [name, ...]}
           and S * S * 3 bytes of RGB, as many for each perturbation, and T bytes of WebP
     or    {"error": "why there are no pixels", "sha256": ...}
-    or    {"bug": "traceback"}
+    then  {"provenance": null or [kind, detail]}               only behind pixels, if asked for
+    or    {"bug": "traceback"}                                 in place of any answer
+
+Pixels come first, so that a file on which a reader of metadata crashes has its score all the same.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,9 +33,11 @@ from PIL import Image
 
 from fakescan.config import from_dict
 from fakescan.errors import ImageError
-from fakescan.image import Limits, Preprocess
-from fakescan.scan.crop import Extras, crop_bytes, crop_file, sha256_of
+from fakescan.image import Decoding, Limits, Preprocess
+from fakescan.scan.crop import Crop, Extras, crop_bytes, crop_file, sha256_of
 
+Send = Callable[..., None]
+"""Takes a header, and the bytes behind it."""
 GRACE_S = 5.0
 """The parent's timeout comes first; the child's own is for when there is no parent any more."""
 
@@ -45,6 +52,8 @@ class Job:
     """Seconds that one image may take."""
     extras: Extras = field(default_factory=Extras)
     """What reports want besides."""
+    decoding: Decoding = "exact"
+    """Whether a JPEG may be scaled while it is decoded."""
 
     def to_json(self) -> bytes:
         """The first line that a worker reads."""
@@ -69,22 +78,26 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         _alarm(job.timeout_s + GRACE_S)
         asked = json.loads(line)
         image = requests.read(asked) if isinstance(asked, int) else Path(asked)
-        header, pixels = _answer(image, job)
+        _answer(image, job, partial(_send, answers))
         _alarm(0)
-        _send(answers, header, pixels)
 
 
-def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
+def _answer(image: Path | bytes, job: Job, send: Send) -> None:
+    how = (job.preprocess, job.limits, job.extras, job.decoding, partial(_send_pixels, send))
     try:
-        if isinstance(image, bytes):
-            crop = crop_bytes(image, job.preprocess, job.limits, job.extras)
-        else:
-            crop = crop_file(image, job.preprocess, job.limits, job.extras)
+        crop = crop_bytes(image, *how) if isinstance(image, bytes) else crop_file(image, *how)
     except ImageError as e:
-        return {"error": str(e), "sha256": sha256_of(image) if job.extras.hashes else None}, b""
+        send({"error": str(e), "sha256": sha256_of(image) if job.extras.hashes else None})
     except Exception:  # noqa: BLE001  (the parent raises it)
-        return {"bug": traceback.format_exc()}, b""
-    thumbnail, said = crop.thumbnail or b"", crop.provenance
+        send({"bug": traceback.format_exc()})
+    else:
+        if job.extras.provenance != "off":
+            said = crop.provenance
+            send({"provenance": said and [said.kind, said.detail]})
+
+
+def _send_pixels(send: Send, crop: Crop) -> None:
+    thumbnail = crop.thumbnail or b""
     header = {
         "width": crop.width,
         "height": crop.height,
@@ -92,10 +105,9 @@ def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
         "px": len(crop.pixels),
         "sha256": crop.sha256,
         "thumbnail": len(thumbnail),
-        "provenance": said and [said.kind, said.detail],
         "perturbed": list(crop.perturbed),
     }
-    return header, b"".join(look.tobytes() for look in crop.looks) + thumbnail
+    send(header, b"".join((*(look.tobytes() for look in crop.looks.values()), thumbnail)))
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:

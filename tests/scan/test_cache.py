@@ -1,11 +1,14 @@
+import os
 import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fakescan.errors import CacheError
+from fakescan.scan import cache as cache_module
 from fakescan.scan import database
 from fakescan.scan.cache import (
     Known,
@@ -36,7 +39,7 @@ def test_what_is_remembered_comes_back_to_another_scan(path):
     remember(path)
     with ScoreCache(path, SCORER) as cache:
         assert cache.unchanged({"a.jpg": STAMP, "b.jpg": STAMP}) == {"a.jpg": KNOWN}
-        assert cache.logits([KNOWN.sha256, "00" * 32]) == {KNOWN.sha256: 1.25}
+        assert cache.logits([KNOWN.sha256, "00" * 32]) == {(KNOWN.sha256, ""): 1.25}
 
 
 @pytest.mark.parametrize("stamp", [Stamp(1001, STAMP.mtime_ns), Stamp(1000, STAMP.mtime_ns + 1)])
@@ -46,12 +49,61 @@ def test_a_file_that_looks_otherwise_is_not_known(path, stamp):
         assert cache.unchanged({"a.jpg": stamp}) == {}
 
 
-@pytest.mark.parametrize("name", ["detector", "preprocessing", "perturbation", "device"])
+@pytest.mark.parametrize("name", ["detector", "preprocessing", "device"])
 def test_scores_of_another_scorer_are_not_given(path, name):
     remember(path)
     with ScoreCache(path, replace(SCORER, **{name: "other"})) as cache:
         assert cache.unchanged({"a.jpg": STAMP}) == {}
         assert cache.logits([KNOWN.sha256]) == {}
+
+
+def test_logits_under_perturbations_come_back_when_asked_for(path):
+    remember(path, known=replace(KNOWN, perturbed={"jpeg:75": 0.5, "blur:1": -1.0}))
+    with ScoreCache(path, SCORER) as cache:
+        assert cache.unchanged({"a.jpg": STAMP}) == {"a.jpg": KNOWN}
+        found = cache.unchanged({"a.jpg": STAMP}, ["blur:1", "blur:2", "jpeg:75"])["a.jpg"]
+        assert list(found.perturbed.items()) == [("blur:1", -1.0), ("jpeg:75", 0.5)]
+        assert cache.logits([KNOWN.sha256], ["", "blur:1"]) == {
+            (KNOWN.sha256, ""): 1.25,
+            (KNOWN.sha256, "blur:1"): -1.0,
+        }
+
+
+def test_what_an_older_reader_said_of_a_file_is_not_given_and_its_score_is(path, monkeypatch):
+    said = replace(KNOWN, provenance='["generated", "png: made with x"]')
+    remember(path, known=said)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "READER", cache_module.READER + 1)
+        with ScoreCache(path, SCORER) as cache:
+            assert cache.unchanged({"a.jpg": STAMP}) == {"a.jpg": KNOWN}
+        remember(path)  # by a scan that looks for no provenance
+        with ScoreCache(path, SCORER) as cache:
+            assert cache.unchanged({"a.jpg": STAMP}) == {"a.jpg": KNOWN}
+        newer = replace(KNOWN, provenance='["composite", "png: something better"]')
+        remember(path, known=newer)
+        remember(path)
+        with ScoreCache(path, SCORER) as cache:
+            assert cache.unchanged({"a.jpg": STAMP}) == {"a.jpg": newer}
+
+
+def test_the_first_cache_is_brought_up_to_date_with_all_that_it_knows(path):
+    path.parent.mkdir()
+    db = sqlite3.connect(path)
+    db.executescript(MIGRATIONS[0])
+    db.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
+    db.execute("PRAGMA user_version = 1")
+    db.execute("INSERT INTO scorers VALUES (1, 'tiny', ?, '{}', '', 'cpu')", [SCORER.detector])
+    for i, said in enumerate((None, "null")):
+        content = bytes.fromhex(KNOWN.sha256)[:-1] + bytes([i])
+        row = (content, 1, 1.25, 640, 480, "JPEG", said)
+        db.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        file = (os.fsencode(Path(f"{i}.jpg").absolute()), STAMP.size, STAMP.mtime_ns, content)
+        db.execute("INSERT INTO files VALUES (?, ?, ?, ?)", file)
+    db.commit()
+    db.close()
+    with ScoreCache(path, SCORER) as cache:
+        found = cache.unchanged({"0.jpg": STAMP, "1.jpg": STAMP})
+    assert [(k.logit, k.provenance) for k in found.values()] == [(1.25, None), (1.25, "null")]
 
 
 def test_a_path_is_the_same_file_from_everywhere(path, tmp_path, monkeypatch):
@@ -159,7 +211,7 @@ def test_a_transaction_that_fails_leaves_nothing_behind(path):
             cache.remember([KNOWN, replace(KNOWN, sha256="ee" * 32, width=None)], {})
         assert cache.logits([KNOWN.sha256]) == {}
         cache.remember([KNOWN], {})
-        assert cache.logits([KNOWN.sha256]) == {KNOWN.sha256: 1.25}
+        assert cache.logits([KNOWN.sha256]) == {(KNOWN.sha256, ""): 1.25}
 
 
 def test_processes_that_start_at_once_share_one_cache(path):

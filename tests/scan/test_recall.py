@@ -133,11 +133,40 @@ def test_provenance_is_looked_for_where_no_scan_did_so_yet(told, session, cache_
     assert run([told], session, cache_folder)[0] == found
 
 
-def test_a_scan_with_perturbations_scores_everything(folder, session, cache_folder):
-    run([folder], session, cache_folder)
-    wanted = {"perturbations": ("jpeg:75",)}
-    found, summary = run([folder], session, cache_folder, **wanted)
-    assert (found, summary.cached) == (run([folder], session, **wanted)[0], 0)
+def test_a_second_scan_with_perturbations_reads_nothing(folder, session, cache_folder):
+    wanted = {"perturbations": ("jpeg:75", "blur:1")}
+    plain, _ = run([folder], session, **wanted)
+    first, summary = run([folder], session, cache_folder, **wanted)
+    assert (first, summary.cached) == (plain, 0)
+    for path in folder.iterdir():  # other bytes, which nobody looks at
+        place(path, b"x" * path.stat().st_size)
+    again, summary = run([folder], session, cache_folder, **wanted)
+    assert (again, summary.cached) == (plain, 6)
+    fewer, summary = run([folder], session, cache_folder, perturbations=("BLUR:1.0",))
+    assert summary.cached == 6
+    assert [f.perturbed for f in fewer] == [f.perturbed[1:] for f in plain]
+    alone, summary = run([folder], session, cache_folder)
+    assert summary.cached == 6
+    assert alone == [replace(f, perturbed=(), stable=None) for f in plain]
+
+
+def test_only_what_is_new_under_perturbations_is_scored(folder, tiny, session, cache_folder):
+    asked = []
+
+    class Counting(OnnxSession):
+        def logits(self, crops):
+            asked.append(len(crops))
+            return super().logits(crops)
+
+    counting = Counting(tiny)
+    for names, new in (((), 1), (("jpeg:75",), 1), (("jpeg:75", "blur:1", "blur:2"), 2)):
+        asked.clear()
+        found, summary = run([folder], counting, cache_folder, perturbations=names)
+        assert (asked, summary.cached) == ([new] * 6, 0)
+        assert found == run([folder], session, perturbations=names)[0]
+    asked.clear()
+    run([folder], counting, cache_folder, perturbations=("jpeg:75",), thumbnails=True)
+    assert asked == []
 
 
 def test_a_file_that_moved_is_known_by_its_content(folder, session, cache_folder):
