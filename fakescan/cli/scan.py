@@ -102,6 +102,7 @@ def scan(
     metadata: options.Metadata = options.MetadataDepth.BRIEF,
     robustness: options.Robustness = False,
     perturb: options.Perturb = None,
+    explain: options.Explain = False,
     baseline: options.BaselineFile = None,
     flagged: Annotated[
         list[FailOn] | None,
@@ -127,7 +128,7 @@ def scan(
     Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
     3 a detector that cannot be used, or images and none scored; 130 interrupted, 143 terminated.
     """
-    from fakescan.cli.choosing import named, wanted_gathering
+    from fakescan.cli.choosing import explained_verdicts, named, wanted_figures, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
     from fakescan.perturb import ROBUSTNESS
     from fakescan.scan.archive import ArchiveLimits
@@ -162,6 +163,7 @@ def scan(
         hashes=hash_,
         provenance=metadata.value if provenance else "off",
         perturbations=tuple(dict.fromkeys((*(ROBUSTNESS if robustness else ()), *(perturb or ())))),
+        explain=explained_verdicts(is_only_flagged=only_flagged) if explain else (),
     )
     wanted = Wanted(
         files=tuple(output or ()),
@@ -175,6 +177,7 @@ def scan(
         is_quiet=quiet,
         has_cache=cache,
         has_progress=not (no_progress or quiet),
+        figures=wanted_figures(output or ()) if explain else None,
         baseline=baseline,
         gathering=gathering,
         flagged=frozenset(v.value for v in flagged or (FailOn.FAKE,)),

@@ -22,6 +22,7 @@ from fakescan.cli.progress import (
     scan_progress,
 )
 from fakescan.errors import CacheError
+from fakescan.explain.folder import FigureFolder
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report import FORMATS, Report
 from fakescan.scan.baseline import read_baseline
@@ -67,6 +68,8 @@ class Wanted:
     """What becomes of flagged images; None: nothing."""
     flagged: frozenset[str] = frozenset(("fake",))
     """Verdicts of flagged images."""
+    figures: FigureFolder | None = None
+    """Where figures that explain scores go; None: nothing is explained."""
 
 
 def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> int:
@@ -189,7 +192,7 @@ def _report(
         "runtime": runtime(),
     }
     return Report(
-        findings=findings,
+        findings=wanted.figures.stored(findings, summary.warnings) if wanted.figures else findings,
         summary=summary,
         detector=detector,
         settings=used,

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.errors import ImageError, ImageUnreadable
+from fakescan.explain.frame import Frame
 from fakescan.provenance.signal import Kind, Provenance
 from fakescan.scan.crop import Crop
 from fakescan.scan.worker import Job
@@ -252,8 +253,9 @@ class Child:
             error = ImageError(header["error"])
             error.sha256 = header.get("sha256")
             raise error
-        pixels = self._square(header["px"])
-        perturbed = {name: self._square(header["px"]) for name in header["perturbed"]}
+        px, frame = header["px"], header["frame"]
+        pixels = self._rgb(px, px)
+        perturbed = {name: self._rgb(px, px) for name in header["perturbed"]}
         thumbnail = self._read(header["thumbnail"]) or None
         return Crop(
             pixels,
@@ -264,11 +266,13 @@ class Child:
             thumbnail=thumbnail,
             provenance=_provenance(header["provenance"]),
             perturbed=perturbed,
+            frame=frame and Frame(self._rgb(*frame["size"]), tuple(frame["box"])),
         )
 
-    def _square(self, px: int) -> NDArray[np.uint8]:
-        """(S, S, 3) RGB."""
-        return np.frombuffer(self._read(px * px * 3), np.uint8).reshape(px, px, 3)
+    def _rgb(self, height: int, width: int) -> NDArray[np.uint8]:
+        """(H, W, 3)."""
+        data = self._read(height * width * 3)
+        return np.frombuffer(data, np.uint8).reshape(height, width, 3)
 
     def _read(self, count: int) -> bytes:
         data = self._answers.read(count)

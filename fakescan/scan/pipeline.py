@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -13,10 +13,12 @@ from itertools import islice
 import numpy as np
 
 from fakescan.errors import ConfigError, ImageUnreadable
+from fakescan.explain.explanation import explain
+from fakescan.explain.figure import figure
 from fakescan.image import Limits
 from fakescan.perturb import parse
 from fakescan.provenance.read import Depth
-from fakescan.records import Finding, Summary
+from fakescan.records import Finding, Summary, Verdict
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
 from fakescan.scan.baseline import Baseline
 from fakescan.scan.cache import ScoreCache
@@ -33,6 +35,8 @@ GPU_BATCH = 32
 """Enough to fill a GPU; on the CPU images are scored one by one anyway."""
 MEMBERS_AHEAD_BYTES = 512_000_000
 """Images out of archives that wait to be decoded, at most."""
+EXPLAINED = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.ERROR)
+"""Verdicts that can be explained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +66,17 @@ class ScanSettings:
     """Findings carry what their file says of its origin."""
     perturbations: tuple[str, ...] = ()
     """Degradations under which every image is scored, too, such as jpeg:75."""
+    explain: tuple[str, ...] = ()
+    """Verdicts whose findings carry a figure that explains the score: real, uncertain, fake."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
             band_at(self.threshold)
         for name in self.perturbations:
             parse(name)
+        for verdict in self.explain:
+            if verdict not in EXPLAINED:
+                raise ConfigError(f"explain: {verdict!r}; known: {', '.join(EXPLAINED)}")
         for name in ("batch_size", "workers", "timeout_s", "max_megapixels"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -128,14 +137,15 @@ def _scan(
         summary,
         job.limits,
         provenance=settings.provenance,
-        is_reading=settings.thumbnails or settings.provenance == "full",
+        is_reading=settings.thumbnails or bool(settings.explain) or settings.provenance == "full",
     )
     try:
         with Children(job) as children:
             visits = recall.visits(_sources(targets, settings, summary.skipped))
             ahead = batch + 2 * workers
             with closing(_decoded(visits, children, workers, ahead)) as decoded:
-                findings = _score(decoded, recall, session, judge, batch)
+                explained = _explained(session, settings.explain, baseline)
+                findings = _score(decoded, recall, session, judge, batch, explained)
                 if not has_hashes and cache is not None:
                     findings = (replace(f, sha256=None) for f in findings)
                 if baseline is not None:
@@ -159,6 +169,7 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> J
             thumbnails=settings.thumbnails,
             provenance=settings.provenance,
             perturbations=settings.perturbations,
+            frames=bool(settings.explain),
         ),
     )
 
@@ -211,6 +222,7 @@ def _score(
     session: OnnxSession,
     judge: Judge,
     batch: int,
+    explained: Callable[[Finding, Crop], Finding],
 ) -> Iterator[Finding]:
     while group := list(islice(decoded, batch)):
         seen = [(d.item, d.pixels) for d in group if d.pixels is not None]
@@ -223,6 +235,22 @@ def _score(
                 yield judge.failed(path, d.error)
             elif d.pixels is not None:
                 others = tuple(islice(perturbed, len(d.pixels.perturbed)))
-                yield judge.scored(path, d.pixels, next(logits), others)
+                finding = judge.scored(path, d.pixels, next(logits), others)
+                yield explained(finding, d.pixels)
             elif (known := d.item.known) is not None:
                 yield judge.scored(path, known, known.logit)
+
+
+def _explained(
+    session: OnnxSession, verdicts: tuple[str, ...], baseline: Baseline | None
+) -> Callable[[Finding, Crop], Finding]:
+    """What gives a finding its figure, if it is to have one."""
+
+    def explained(finding: Finding, crop: Crop) -> Finding:
+        is_known = baseline is not None and baseline.knows(finding)
+        if crop.frame is None or is_known or finding.verdict.value not in verdicts:
+            return finding
+        explanation = explain(session, crop.pixels)
+        return replace(finding, figure=figure(finding, crop.pixels, crop.frame, explanation))
+
+    return explained

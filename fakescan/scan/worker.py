@@ -7,8 +7,10 @@ damaged image could do to this process is ever unpickled by the parent:
     out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
-           "provenance": null or [kind, detail], "perturbed": [name, ...]}
-          and S * S * 3 bytes of RGB, as many for each perturbation, and T bytes of WebP
+           "provenance": null or [kind, detail], "perturbed": [name, ...],
+           "frame": null or {"size": [H, W], "box": [left, top, right, bottom]}}
+          and S * S * 3 bytes of RGB, as many for each perturbation, T bytes of WebP, and
+          H * W * 3 bytes of RGB
     or    {"error": "why there are no pixels", "sha256": ...}
     or    {"bug": "traceback"}
 """
@@ -84,7 +86,7 @@ def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
         return {"error": str(e), "sha256": sha256_of(image) if job.extras.hashes else None}, b""
     except Exception:  # noqa: BLE001  (the parent raises it)
         return {"bug": traceback.format_exc()}, b""
-    thumbnail, said = crop.thumbnail or b"", crop.provenance
+    thumbnail, said, frame = crop.thumbnail or b"", crop.provenance, crop.frame
     header = {
         "width": crop.width,
         "height": crop.height,
@@ -94,8 +96,10 @@ def _answer(image: Path | bytes, job: Job) -> tuple[dict[str, Any], bytes]:
         "thumbnail": len(thumbnail),
         "provenance": said and [said.kind, said.detail],
         "perturbed": list(crop.perturbed),
+        "frame": frame and {"size": frame.whole.shape[:2], "box": frame.box},
     }
-    return header, b"".join(look.tobytes() for look in crop.looks) + thumbnail
+    looks = b"".join(look.tobytes() for look in crop.looks)
+    return header, looks + thumbnail + (frame.whole.tobytes() if frame else b"")
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
