@@ -123,7 +123,8 @@ def _sums(finding: Finding, explanation: Explanation) -> list[tuple[str, str]]:
     """What of the logit is on the map, and what has no place there."""
     if explanation.method == "occlusion":
         return [("found by covering parts of the crop", "")]
-    placed, logit = float(explanation.patches.sum()), finding.logit or 0.0
+    placed = round(float(explanation.patches.sum()), 2)
+    logit = round(finding.logit or 0.0, 2)
     return [
         ("all patches together", f"{placed:+.2f}"),
         ("not on the map: class token, bias", f"{logit - placed:+.2f}"),
@@ -132,8 +133,8 @@ def _sums(finding: Finding, explanation: Explanation) -> list[tuple[str, str]]:
 
 
 def _draw_experts(sheet: Sheet, crop: NDArray[np.uint8], explanation: Explanation) -> None:
-    how = "weighted by probability; colours show the likeliest" if explanation.is_dense else "top-1"
-    sheet.text((MARGIN_PX, EXPERTS_PX), f"Which expert each patch took ({how})", 15)
+    does = "weighs most for" if explanation.is_dense else "works on"
+    sheet.text((MARGIN_PX, EXPERTS_PX), f"Which expert {does} each patch", 15)
     small = np.asarray(Image.fromarray(crop).resize((MAP_PX, MAP_PX), Image.Resampling.BICUBIC))
     for number, routing in enumerate(explanation.routings):
         row, column = divmod(number, len(COLUMNS_PX))
