@@ -10,12 +10,11 @@ from rich.console import Console
 
 from fakescan.errors import ConfigError
 from fakescan.explain.folder import FigureFolder
-from fakescan.records import Finding, Verdict
+from fakescan.records import Finding
 from fakescan.report import FORMATS
 from fakescan.report.table import visible
 from fakescan.scan.gather import Gathering, gather
 from fakescan.scan.listing import read_list
-from fakescan.scan.pipeline import EXPLAINED
 from fakescan.scan.walk import check
 
 SHOWN = 5
@@ -67,11 +66,6 @@ def wanted_figures(files: Sequence[Path]) -> FigureFolder:
             "--explain: needs one --output FILE.html, beside which its figures are put"
         )
     return FigureFolder(pages[0])
-
-
-def explained_verdicts(*, is_only_flagged: bool) -> tuple[str, ...]:
-    """Verdicts with a score that a report shows."""
-    return tuple(v for v in EXPLAINED if not (is_only_flagged and v == Verdict.REAL))
 
 
 def remember_flagged(

@@ -128,7 +128,7 @@ def scan(
     Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
     3 a detector that cannot be used, or images and none scored; 130 interrupted, 143 terminated.
     """
-    from fakescan.cli.choosing import explained_verdicts, named, wanted_figures, wanted_gathering
+    from fakescan.cli.choosing import named, wanted_figures, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
     from fakescan.perturb import ROBUSTNESS
     from fakescan.scan.archive import ArchiveLimits
@@ -138,17 +138,6 @@ def scan(
     del no_config, config  # they have set the defaults of the others
     targets = named(paths, from_file, is_null=null)
     gathering = wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
-    selection = Selection(
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        ignore_files=ignore_files,
-        hidden=hidden,
-        follow_symlinks=follow_symlinks,
-        max_depth=max_depth,
-        max_filesize=max_filesize,
-        archives=archives,
-        leave_out=str(gathering.folder) if gathering else None,
-    )
     limits = ArchiveLimits(
         members=archive_members, megabytes=archive_megabytes, ratio=archive_ratio
     )
@@ -158,12 +147,21 @@ def scan(
         workers=workers,
         timeout_s=timeout,
         max_megapixels=max_megapixels,
-        selection=selection,
+        selection=Selection(
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            ignore_files=ignore_files,
+            hidden=hidden,
+            follow_symlinks=follow_symlinks,
+            max_depth=max_depth,
+            max_filesize=max_filesize,
+            archives=archives,
+            leave_out=str(gathering.folder) if gathering else None,
+        ),
         archives=limits if archives else None,
         hashes=hash_,
         provenance=metadata.value if provenance else "off",
         perturbations=tuple(dict.fromkeys((*(ROBUSTNESS if robustness else ()), *(perturb or ())))),
-        explain=explained_verdicts(is_only_flagged=only_flagged) if explain else (),
     )
     wanted = Wanted(
         files=tuple(output or ()),
