@@ -13,8 +13,6 @@ from itertools import islice
 import numpy as np
 
 from fakescan.errors import ConfigError, ImageUnreadable
-from fakescan.explain.explanation import explain
-from fakescan.explain.figure import figure
 from fakescan.image import Limits
 from fakescan.perturb import parse
 from fakescan.provenance.read import Depth
@@ -250,6 +248,9 @@ def _explained(
         is_known = baseline is not None and baseline.knows(finding)
         if crop.frame is None or is_known or finding.verdict.value not in verdicts:
             return finding
+        from fakescan.explain.explanation import explain  # here: most scans do without
+        from fakescan.explain.figure import figure
+
         explanation = explain(session, crop.pixels)
         return replace(finding, figure=figure(finding, crop.pixels, crop.frame, explanation))
 
