@@ -107,6 +107,10 @@ class Finding:
     """Where the file says so, and what, in one line."""
     perturbed: tuple[tuple[str, float], ...] = ()
     """Scores under perturbations by name, such as jpeg:75; only when the scan was asked."""
+    figure: bytes | None = field(default=None, repr=False)
+    """A PNG that explains the score; only when the scan was asked for it."""
+    figure_link: str | None = None
+    """Where a page beside that file finds it, as a relative URL."""
     stable: bool | None = None
     """True when the verdict is the same under every perturbation; None without any."""
 

@@ -18,14 +18,22 @@ import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.errors import ConfigError, WeightsError
 from fakescan.image import normalise
-from fakescan.metadata import INPUT, KEY, OUTPUT_LOGIT, DetectorMetadata, from_json
+from fakescan.metadata import (
+    INPUT,
+    KEY,
+    OUTPUT_LOGIT,
+    OUTPUT_PATCH,
+    OUTPUT_ROUTER,
+    DetectorMetadata,
+    from_json,
+)
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -38,8 +46,19 @@ SESSION_CONFIG = {
     # A model that keeps tensors in a second file would read whatever lies in the working folder.
     "session.model_external_initializers_file_folder_path": os.devnull,
 }
+DETAILS = {OUTPUT_PATCH: 2, OUTPUT_ROUTER: 4}
+"""Outputs that a graph may have besides the logit, and how many dimensions they have."""
 FATAL = 4
 """ONNX Runtime's highest severity: what matters comes back as an exception or a provider list."""
+
+
+class Details(NamedTuple):
+    """What a graph says of one crop besides its logit; None for what it does not say."""
+
+    patch_logit: NDArray[np.float32] | None
+    """(N - 1,): what each patch adds to the logit."""
+    router_logits: NDArray[np.float32] | None
+    """(routers, N, W), lowest block first."""
 
 
 class OnnxSession:
@@ -93,6 +112,18 @@ class OnnxSession:
         step = 1 if self._is_cpu else max(1, len(crops))
         parts = [self._run(crops[i : i + step]) for i in range(0, len(crops), step)]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+    def details(self, crop: NDArray[np.uint8]) -> Details:
+        """What explains the logit of one crop, (S, S, 3) RGB; it costs as much as a logit."""
+        ranks = {output.name: len(output.shape) for output in self._session.get_outputs()}
+        names = [name for name, rank in DETAILS.items() if ranks.get(name) == rank]
+        pixels = normalise(crop[np.newaxis], self.metadata.preprocess)  # (1, 3, S, S)
+        values = self._session.run(names, {INPUT: pixels}) if names else []
+        found = {
+            name: np.asarray(value[0], np.float32)
+            for name, value in zip(names, values, strict=True)
+        }
+        return Details(found.get(OUTPUT_PATCH), found.get(OUTPUT_ROUTER))
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = normalise(crops, self.metadata.preprocess)  # (B, 3, S, S)

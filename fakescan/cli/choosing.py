@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 
 from fakescan.errors import ConfigError
+from fakescan.explain.folder import FigureFolder
 from fakescan.records import Finding
+from fakescan.report import FORMATS
 from fakescan.report.table import visible
 from fakescan.scan.gather import Gathering, gather
 from fakescan.scan.listing import read_list
@@ -47,6 +49,23 @@ def wanted_gathering(copy: Path | None, move: Path | None, *, is_dry_run: bool) 
             raise ConfigError("--dry-run: needs --copy-flagged or --move-flagged")
         return None
     return Gathering(folder=folder, is_move=move is not None, is_dry_run=is_dry_run)
+
+
+def wanted_figures(files: Sequence[Path]) -> FigureFolder:
+    """Where figures that explain scores go: beside the HTML report.
+
+    Args:
+        files: the outputs.
+
+    Raises:
+        ConfigError: none of them is HTML, or several are, or the folder cannot be one.
+    """
+    pages = [file for file in files if file.suffix.lower() == FORMATS["html"].suffix]
+    if len(pages) != 1:
+        raise ConfigError(
+            "--explain: needs one --output FILE.html, beside which its figures are put"
+        )
+    return FigureFolder(pages[0])
 
 
 def remember_flagged(

@@ -165,6 +165,13 @@ Perturb = Annotated[
         "resize:0.5. Repeatable.",
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Draw where each score comes from: a PNG per row, in a folder beside the HTML report.",
+    ),
+]
 
 
 def _apply_settings(context: typer.Context, file: Path | None) -> Path | None:

@@ -103,6 +103,7 @@ def scan(
     metadata: options.Metadata = options.MetadataDepth.BRIEF,
     robustness: options.Robustness = False,
     perturb: options.Perturb = None,
+    explain: options.Explain = False,
     baseline: options.BaselineFile = None,
     flagged: Annotated[
         list[FailOn] | None,
@@ -128,7 +129,7 @@ def scan(
     Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
     3 a detector that cannot be used, or images and none scored; 130 interrupted, 143 terminated.
     """
-    from fakescan.cli.choosing import named, wanted_gathering
+    from fakescan.cli.choosing import named, wanted_figures, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
     from fakescan.perturb import ROBUSTNESS
     from fakescan.scan.archive import ArchiveLimits
@@ -137,17 +138,6 @@ def scan(
 
     del no_config, config  # they have set the defaults of the others
     gathering = wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
-    selection = Selection(
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        ignore_files=ignore_files,
-        hidden=hidden,
-        follow_symlinks=follow_symlinks,
-        max_depth=max_depth,
-        max_filesize=max_filesize,
-        archives=archives,
-        leave_out=str(gathering.folder) if gathering else None,
-    )
     limits = ArchiveLimits(
         members=archive_members, megabytes=archive_megabytes, ratio=archive_ratio
     )
@@ -158,7 +148,17 @@ def scan(
         timeout_s=timeout,
         max_megapixels=max_megapixels,
         decoding=decode.value,
-        selection=selection,
+        selection=Selection(
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            ignore_files=ignore_files,
+            hidden=hidden,
+            follow_symlinks=follow_symlinks,
+            max_depth=max_depth,
+            max_filesize=max_filesize,
+            archives=archives,
+            leave_out=str(gathering.folder) if gathering else None,
+        ),
         archives=limits if archives else None,
         hashes=hash_,
         provenance=metadata.value if provenance else "off",
@@ -176,6 +176,7 @@ def scan(
         is_quiet=quiet,
         has_cache=cache,
         has_progress=not (no_progress or quiet),
+        figures=wanted_figures(output or ()) if explain else None,
         baseline=baseline,
         gathering=gathering,
         flagged=frozenset(v.value for v in flagged or (FailOn.FAKE,)),

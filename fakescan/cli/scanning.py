@@ -22,13 +22,14 @@ from fakescan.cli.progress import (
     scan_progress,
 )
 from fakescan.errors import CacheError
+from fakescan.explain.folder import FigureFolder
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report import FORMATS, Report
 from fakescan.scan.baseline import read_baseline
 from fakescan.scan.cache import ScoreCache, default_path
 from fakescan.scan.gather import Gathering
 from fakescan.scan.judge import band_at
-from fakescan.scan.pipeline import ScanSettings, scan
+from fakescan.scan.pipeline import EXPLAINED, ScanSettings, scan
 from fakescan.scan.recall import scorer_of
 from fakescan.session import Device, OnnxSession, runtime
 
@@ -67,6 +68,8 @@ class Wanted:
     """What becomes of flagged images; None: nothing."""
     flagged: frozenset[str] = frozenset(("fake",))
     """Verdicts of flagged images."""
+    figures: FigureFolder | None = None
+    """Where figures that explain scores go; None: nothing is explained."""
 
 
 def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> int:
@@ -79,7 +82,7 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     baseline = read_baseline(wanted.baseline) if wanted.baseline else None
     stdout, stderr = (_console(wanted, is_stderr=is_stderr) for is_stderr in (False, True))
     stdout_format = _stdout_format(wanted, stdout.is_terminal)
-    settings = _with_extras(settings, {stdout_format, *map(format_of, wanted.files)})
+    settings = _with_extras(settings, wanted, {stdout_format, *map(format_of, wanted.files)})
     has_progress = wanted.has_progress and stderr.is_terminal
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
@@ -152,13 +155,17 @@ def _console(wanted: Wanted, *, is_stderr: bool) -> Console:
     )
 
 
-def _with_extras(settings: ScanSettings, formats: Collection[str | None]) -> ScanSettings:
-    """Settings that also make what these report formats need."""
-    wanted = [FORMATS[name] for name in formats if name is not None]
+def _with_extras(
+    settings: ScanSettings, wanted: Wanted, formats: Collection[str | None]
+) -> ScanSettings:
+    """Settings that also make what these report formats, and figures for their rows, need."""
+    used = [FORMATS[name] for name in formats if name is not None]
+    shown = (v for v in EXPLAINED if not (wanted.is_only_flagged and v == Verdict.REAL))
     return replace(
         settings,
-        hashes=settings.hashes or any(format_.hashes for format_ in wanted),
-        thumbnails=settings.thumbnails or any(format_.thumbnails for format_ in wanted),
+        hashes=settings.hashes or any(format_.hashes for format_ in used),
+        thumbnails=settings.thumbnails or any(format_.thumbnails for format_ in used),
+        explain=tuple(shown) if wanted.figures else (),
     )
 
 
@@ -192,7 +199,7 @@ def _report(
         "runtime": runtime(),
     }
     return Report(
-        findings=findings,
+        findings=wanted.figures.stored(findings, summary.warnings) if wanted.figures else findings,
         summary=summary,
         detector=detector,
         settings=used,

@@ -42,6 +42,8 @@ def _row(finding: Finding) -> dict[str, Any]:
     row = json_row(finding)
     row["path"] = visible(finding.path)
     row.pop("perturbed", None)  # the page shows their range
+    if finding.figure_link is not None:
+        row["figure"] = finding.figure_link
     if finding.error is not None:
         row["error"] = visible(finding.error)
     if finding.thumbnail is not None:

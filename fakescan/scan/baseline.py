@@ -28,10 +28,14 @@ class Baseline:
     def __len__(self) -> int:
         return len(self._known)
 
+    def knows(self, finding: Finding) -> bool:
+        """Whether the report has a finding of the same content with the same verdict."""
+        return (finding.sha256, finding.verdict.value) in self._known
+
     def unknown(self, findings: Iterable[Finding], skipped: Counter[str]) -> Iterator[Finding]:
         """Pass on what is not known, and count the rest as skipped."""
         for finding in findings:
-            if (finding.sha256, finding.verdict.value) in self._known:
+            if self.knows(finding):
                 skipped[KNOWN] += 1
             else:
                 yield finding

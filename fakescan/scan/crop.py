@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
+from fakescan.explain.frame import WHOLE_PX, Frame, square_box
 from fakescan.image import (
     Decoding,
     Limits,
@@ -49,6 +50,8 @@ class Extras:
     """What the file says of its origin."""
     perturbations: tuple[str, ...] = ()
     """Degradations to be scored, too, such as jpeg:75."""
+    frames: bool = False
+    """The whole image, small, and where the square lies in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Crop:
     """What the file says of its origin, when asked for; read last."""
     perturbed: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     """The same square of the image after each perturbation, by its name."""
+    frame: Frame | None = None
+    """Where the square lies in the image, when asked for."""
 
     @property
     def looks(self) -> dict[str, NDArray[np.uint8]]:
@@ -150,14 +155,19 @@ def thumbnail(image: Image.Image) -> bytes:
     Args:
         image: upright, in any mode that can be cut; left as it is.
     """
-    scale = max(1.0, max(image.size) / THUMBNAIL_PX)
+    stream = io.BytesIO()
+    small = _shrunk(image, THUMBNAIL_PX)
+    small.save(stream, "WEBP", quality=THUMBNAIL_QUALITY, method=2, exif=b"", icc_profile=b"")
+    return stream.getvalue()
+
+
+def _shrunk(image: Image.Image, longest_px: int) -> Image.Image:
+    """RGB with a longer side of at most that."""
+    scale = max(1.0, max(image.size) / longest_px)
     size = _divided(image.size, scale)
     if scale > 4:  # coarsely first, so that only a small image is converted and smoothed
         image = image.resize(_divided(image.size, scale / 4), Image.Resampling.NEAREST)
-    small = to_rgb(image).resize(size)
-    stream = io.BytesIO()
-    small.save(stream, "WEBP", quality=THUMBNAIL_QUALITY, method=2, exif=b"", icc_profile=b"")
-    return stream.getvalue()
+    return to_rgb(image).resize(size)
 
 
 def _divided(size: tuple[int, int], divisor: float) -> tuple[int, int]:
@@ -191,6 +201,7 @@ def _cropped(
             perturbed=_perturbed(picture, preprocess, extras.perturbations),
             sha256=sha256_of(source) if extras.hashes else None,
             thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
+            frame=_frame(picture.image, preprocess) if extras.frames else None,
         )
         if announce is not None:
             announce(crop)
@@ -212,6 +223,11 @@ def _perturbed(
         raise ImageUnsupported("too long or too wide to be perturbed") from e
     except MemoryError as e:
         raise ImageTooLarge("not enough memory to perturb it") from e
+
+
+def _frame(image: Image.Image, preprocess: Preprocess) -> Frame:
+    whole = np.asarray(_shrunk(image, WHOLE_PX), np.uint8)
+    return Frame(whole, square_box(image.size, preprocess))
 
 
 def _refuse(path: Path, limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""Decode ahead of the model: bounded, in order, in child processes.
+"""Decode in child processes.
 
 A crash, a hang or a bomb in a decoder costs one file: the child dies, the file becomes an error,
 the next file gets a new child.
@@ -10,107 +10,24 @@ import json
 import subprocess
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import IO, Any, Generic, TypeVar, cast
+from dataclasses import replace
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.errors import ImageError, ImageUnreadable
+from fakescan.explain.frame import Frame
 from fakescan.provenance.signal import Kind, Provenance, unread
 from fakescan.scan.alarm import Alarm
 from fakescan.scan.crop import Crop
 from fakescan.scan.worker import Job
 
-Item = TypeVar("Item")
-Pixels = TypeVar("Pixels")
-
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); " + (
     "from fakescan.scan.worker import main; main()"
 )
 """`-m` would let modules in the working folder, such as a scanned one, pass for installed ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded(Generic[Item, Pixels]):
-    """One item and either its pixels or the reason there are none."""
-
-    item: Item
-    pixels: Pixels | None
-    error: ImageError | None = None
-
-
-def decode_ahead(
-    items: Iterable[Item],
-    decode: Callable[[Item], Pixels],
-    *,
-    workers: int,
-    ahead: int,
-    is_ready: Callable[[Item], bool] = lambda _item: False,
-) -> Generator[Decoded[Item, Pixels], None, None]:
-    """Yield every item, in order, decoded; at most `ahead` are held in memory.
-
-    An `ImageError` from `decode` becomes `Decoded.error`. Any other exception is a bug and
-    propagates.
-
-    Args:
-        items: asked for in the caller's thread.
-        decode: called in `workers` threads.
-        workers: how many items are decoded at once.
-        ahead: how many items are held.
-        is_ready: True for an item that passes through as it is, without pixels.
-    """
-
-    def attempt(item: Item) -> Decoded[Item, Pixels]:
-        try:
-            return Decoded(item, decode(item))
-        except ImageError as e:
-            return Decoded(item, None, e)
-
-    waiting: deque[Future[Decoded[Item, Pixels]] | Decoded[Item, Pixels]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        for item in items:
-            waiting.append(Decoded(item, None) if is_ready(item) else pool.submit(attempt, item))
-            while waiting and (len(waiting) >= ahead or isinstance(waiting[0], Decoded)):
-                yield _result(waiting.popleft())
-        while waiting:
-            yield _result(waiting.popleft())
-    finally:  # not waiting: whoever owns the children ends them, and the threads with them
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _result(
-    waiting: Future[Decoded[Item, Pixels]] | Decoded[Item, Pixels],
-) -> Decoded[Item, Pixels]:
-    return waiting if isinstance(waiting, Decoded) else waiting.result()
-
-
-class Room:
-    """Holds back who brings more bytes than fit, until others have left."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._inside = 0
-        self._changed = threading.Condition()
-
-    def enter(self, size: int) -> None:
-        """Wait until there is room; an empty room takes any size."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._inside or self._inside + size <= self._capacity
-            )
-            self._inside += size
-
-    def leave(self, size: int) -> None:
-        """Make room."""
-        with self._changed:
-            self._inside -= size
-            self._changed.notify_all()
 
 
 class Children:
@@ -249,11 +166,14 @@ class Child:
             error = ImageError(header["error"])
             error.sha256 = header.get("sha256")
             raise error
-        pixels = self._square(header["px"])
-        perturbed = {name: self._square(header["px"]) for name in header["perturbed"]}
+        px, frame = header["px"], header["frame"]
+        pixels = self._rgb(px, px)
+        perturbed = {name: self._rgb(px, px) for name in header["perturbed"]}
         thumbnail = self._read(header["thumbnail"]) or None
         width, height, name, sha256 = (header[k] for k in ("width", "height", "format", "sha256"))
         crop = Crop(pixels, width, height, name, sha256, thumbnail, perturbed=perturbed)
+        if frame is not None:
+            crop = replace(crop, frame=Frame(self._rgb(*frame["size"]), tuple(frame["box"])))
         return replace(crop, provenance=self._provenance()) if self._has_provenance else crop
 
     def _header(self) -> dict[str, Any]:
@@ -277,9 +197,10 @@ class Child:
         kind, detail = said
         return Provenance(Kind(kind) if kind else None, detail)
 
-    def _square(self, px: int) -> NDArray[np.uint8]:
-        """(S, S, 3) RGB."""
-        return np.frombuffer(self._read(px * px * 3), np.uint8).reshape(px, px, 3)
+    def _rgb(self, height: int, width: int) -> NDArray[np.uint8]:
+        """(H, W, 3)."""
+        data = self._read(height * width * 3)
+        return np.frombuffer(data, np.uint8).reshape(height, width, 3)
 
     def _read(self, count: int) -> bytes:
         data = self._answers.read(count)

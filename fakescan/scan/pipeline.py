@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -14,12 +14,13 @@ from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Decoding, Limits
 from fakescan.perturb import canonical
 from fakescan.provenance.read import Depth
-from fakescan.records import Finding, Summary
+from fakescan.records import Finding, Summary, Verdict
+from fakescan.scan.ahead import Decoded, Room, decode_ahead
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
 from fakescan.scan.baseline import Baseline
 from fakescan.scan.cache import ScoreCache
 from fakescan.scan.crop import Crop, Extras
-from fakescan.scan.decode import Children, Decoded, Room, decode_ahead
+from fakescan.scan.decode import Children
 from fakescan.scan.judge import Judge, band_at
 from fakescan.scan.recall import Recall, Visit
 from fakescan.scan.selection import Selection
@@ -31,6 +32,8 @@ GPU_BATCH = 32
 """Enough to fill a GPU; on the CPU images are scored one by one anyway."""
 MEMBERS_AHEAD_BYTES = 512_000_000
 """Images out of archives that wait to be decoded, at most."""
+EXPLAINED = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.ERROR)
+"""Verdicts that can be explained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +66,8 @@ class ScanSettings:
     perturbations: tuple[str, ...] = ()
     """Degradations under which every image is scored, too, such as jpeg:75; kept as
     `fakescan.perturb.canonical` writes them."""
+    explain: tuple[str, ...] = ()
+    """Verdicts whose findings carry a figure that explains the score: real, uncertain, fake."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -70,6 +75,9 @@ class ScanSettings:
         object.__setattr__(self, "perturbations", canonical(self.perturbations))
         if self.perturbations:
             object.__setattr__(self, "decoding", "exact")
+        for verdict in self.explain:
+            if verdict not in EXPLAINED:
+                raise ConfigError(f"explain: {verdict!r}; known: {', '.join(EXPLAINED)}")
         for name in ("batch_size", "workers", "timeout_s", "max_megapixels"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -128,7 +136,8 @@ def _scan(
             visits = recall.visits(_sources(targets, settings, summary.skipped))
             ahead = batch + 2 * workers
             with closing(_decoded(visits, children, workers, ahead)) as decoded:
-                findings = _score(decoded, recall, judge, batch)
+                explained = _explained(session, settings.explain, baseline)
+                findings = _score(decoded, recall, judge, batch, explained)
                 if not has_hashes and cache is not None:
                     findings = (replace(f, sha256=None) for f in findings)
                 if baseline is not None:
@@ -153,6 +162,7 @@ def _job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> J
             thumbnails=settings.thumbnails,
             provenance=settings.provenance,
             perturbations=settings.perturbations,
+            frames=bool(settings.explain),
         ),
     )
 
@@ -204,6 +214,7 @@ def _score(
     recall: Recall,
     judge: Judge,
     batch: int,
+    explained: Callable[[Finding, Crop], Finding],
 ) -> Iterator[Finding]:
     while group := list(islice(decoded, batch)):
         seen = [(d.item, d.pixels) for d in group if d.pixels is not None]
@@ -214,6 +225,25 @@ def _score(
                 yield judge.failed(path, d.error)
             elif d.pixels is not None:
                 logit, *perturbed = next(logits)
-                yield judge.scored(path, d.pixels, logit, perturbed)
+                finding = judge.scored(path, d.pixels, logit, perturbed)
+                yield explained(finding, d.pixels)
             elif (known := d.item.known) is not None:
                 yield judge.scored(path, known, known.logit, tuple(known.perturbed.values()))
+
+
+def _explained(
+    session: OnnxSession, verdicts: tuple[str, ...], baseline: Baseline | None
+) -> Callable[[Finding, Crop], Finding]:
+    """What gives a finding its figure, if it is to have one."""
+
+    def explained(finding: Finding, crop: Crop) -> Finding:
+        is_known = baseline is not None and baseline.knows(finding)
+        if crop.frame is None or is_known or finding.verdict.value not in verdicts:
+            return finding
+        from fakescan.explain.explanation import explain  # here: most scans do without
+        from fakescan.explain.figure import figure
+
+        explanation = explain(session, crop.pixels)
+        return replace(finding, figure=figure(finding, crop.pixels, crop.frame, explanation))
+
+    return explained

@@ -96,7 +96,9 @@ class Recall:
         self._limits = job.limits
         self._provenance = job.extras.provenance
         self._perturbations = job.extras.perturbations
-        self._is_reading = job.extras.thumbnails or job.extras.provenance == "full"
+        self._is_reading = (
+            job.extras.thumbnails or job.extras.frames or job.extras.provenance == "full"
+        )
 
     def visits(self, sources: Iterable[str | Member]) -> Iterator[Visit]:
         """Yield every source, in order, with what is known of it."""

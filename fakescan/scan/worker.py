@@ -7,8 +7,10 @@ damaged image could do to this process is ever unpickled by the parent:
     out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
-           "perturbed": [name, ...]}
-          and S * S * 3 bytes of RGB, as many for each perturbation, and T bytes of WebP
+           "perturbed": [name, ...],
+           "frame": null or {"size": [H, W], "box": [left, top, right, bottom]}}
+          and S * S * 3 bytes of RGB, as many for each perturbation, T bytes of WebP, and
+          H * W * 3 bytes of RGB
     or    {"error": "why there are no pixels", "sha256": ...}
     then  {"provenance": null or [kind, detail]}               only behind pixels, if asked for
     or    {"bug": "traceback"}                                 in place of any answer
@@ -97,7 +99,7 @@ def _answer(image: Path | bytes, job: Job, send: Send) -> None:
 
 
 def _send_pixels(send: Send, crop: Crop) -> None:
-    thumbnail = crop.thumbnail or b""
+    thumbnail, frame = crop.thumbnail or b"", crop.frame
     header = {
         "width": crop.width,
         "height": crop.height,
@@ -106,8 +108,11 @@ def _send_pixels(send: Send, crop: Crop) -> None:
         "sha256": crop.sha256,
         "thumbnail": len(thumbnail),
         "perturbed": list(crop.perturbed),
+        "frame": frame and {"size": frame.whole.shape[:2], "box": frame.box},
     }
-    send(header, b"".join((*(look.tobytes() for look in crop.looks.values()), thumbnail)))
+    looks = (look.tobytes() for look in crop.looks.values())
+    whole = frame.whole.tobytes() if frame else b""
+    send(header, b"".join((*looks, thumbnail, whole)))
 
 
 def _send(answers: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:

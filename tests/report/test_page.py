@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,13 @@ def test_the_page_carries_findings_thumbnails_and_counts():
 def test_reals_that_were_left_out_are_counted():
     found = blocks(written("html", FINDINGS, settings={"only_flagged": True}))
     assert found["summary"]["left_out"] == 1
+
+
+def test_the_page_says_where_a_figure_lies():
+    link = "my%20scan.html.explain/a-0123.png"
+    explained = replace(FINDINGS[0], figure_link=link)
+    rows = blocks(written("html", [explained, FINDINGS[1]]))["findings"]
+    assert [row.get("figure") for row in rows] == [link, None]
 
 
 def test_the_policy_allows_the_page_its_own_style_and_script_and_nothing_else():

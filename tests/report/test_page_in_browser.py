@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fakescan.cli import main
+from fakescan.explain.figure import WIDTH_PX
 from fakescan.records import Band, Finding, Verdict
 from fakescan.scan.crop import thumbnail
 from reports import FINDINGS, written
@@ -244,3 +245,21 @@ def test_a_scan_writes_a_page_that_opens(page, browser, photos, tiny, tmp_path):
     assert shown.verdicts == ["fake", "uncertain", "real", "error"]
     assert len(shown.all("img")) == 3
     assert shown.texts("td.path .name")[0] == "bright.webp"
+
+
+def test_an_explanation_opens_from_the_page(page, browser, photos, tiny, tmp_path):
+    report = tmp_path / "my scan.html"
+    command = ["scan", str(photos), "-q", "-j", "1", "--model", str(tiny), "-o", str(report)]
+    assert main([*command, "--explain"]) == 0
+    browser.get(report.as_uri())
+    shown = Page(browser)
+    assert shown.texts("td.path a") == ["explanation"] * 3  # none for the file without a score
+    before = browser.current_window_handle
+    for link in (shown.one("td.path a"), shown.one("td.thumbnail a")):
+        link.click()
+        (opened,) = set(browser.window_handles) - {before}
+        browser.switch_to.window(opened)
+        assert "/my%20scan.html.explain/bright-" in browser.current_url
+        assert browser.execute_script("return document.images[0].naturalWidth") == WIDTH_PX
+        browser.close()
+        browser.switch_to.window(before)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from fakescan.errors import ImageError, ImageUnreadable
 from fakescan.image import Limits, Preprocess
-from fakescan.scan.decode import Child, Children, decode_ahead
+from fakescan.scan.ahead import decode_ahead
+from fakescan.scan.decode import Child, Children
 from fakescan.scan.worker import Job, serve
 
 JOB = Job(preprocess=Preprocess(image_px=16))

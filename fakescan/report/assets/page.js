@@ -6,7 +6,7 @@ const CHUNK = 100; // rows that are added at once, when the end comes near
 const BINS = 50;
 const RANK = { fake: 0, uncertain: 1, error: 2, real: 3 };
 const HIDDEN = new Set([
-  ...["path_b64", "error", "height", "detector", "thumbnail", "logit", "sha256"],
+  ...["path_b64", "error", "height", "detector", "thumbnail", "logit", "sha256", "figure"],
   "provenance_detail",
 ]);
 const KNOWN = ["path", "verdict", "score", "width", "format"];
@@ -92,6 +92,7 @@ const CELLS = {
     if (cut) cell.append(make("span", "folder", f.path.slice(0, cut)));
     cell.append(make("span", "name", f.path.slice(cut)));
     if (f.error) cell.append(make("span", "reason", f.error));
+    if (f.figure) cell.append(linked(f, "explanation"));
     return cell;
   },
   verdict(f) {
@@ -119,6 +120,22 @@ const CELLS = {
   format: (f) => make("td", "plain", f.format ?? ""),
 };
 
+function linked(f, content) {
+  const link = make("a");
+  link.href = f.figure; // a file beside this page
+  link.target = "_blank";
+  link.rel = "noopener";
+  link.append(content);
+  return link;
+}
+
+/** The same link a second time: for the mouse only. */
+function skipped(link) {
+  link.tabIndex = -1;
+  link.ariaHidden = "true";
+  return link;
+}
+
 function plain(value) {
   if (value === null || value === undefined) return "";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
@@ -134,7 +151,7 @@ function row(f) {
       picture.decoding = "async";
       picture.src = `data:image/webp;base64,${f.thumbnail}`;
     }
-    cell.append(picture);
+    cell.append(f.figure ? skipped(linked(f, picture)) : picture);
     line.append(cell);
   }
   for (const key of columns) {
