@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from fakescan.errors import ConfigError
-from fakescan.records import Finding
+from fakescan.records import FLAGGED, Finding, Verdict
 from fakescan.report.table import visible
 from fakescan.scan.gather import Gathering, gather
 from fakescan.scan.listing import read_list
@@ -49,12 +49,17 @@ def wanted_gathering(copy: Path | None, move: Path | None, *, is_dry_run: bool) 
     return Gathering(folder=folder, is_move=move is not None, is_dry_run=is_dry_run)
 
 
+def flagged_verdicts(chosen: Sequence[str] | None) -> frozenset[Verdict]:
+    """The verdicts that make an image flagged."""
+    return frozenset(map(Verdict, chosen)) if chosen else FLAGGED
+
+
 def remember_flagged(
-    findings: Iterable[Finding], verdicts: frozenset[str], paths: list[str]
+    findings: Iterable[Finding], verdicts: frozenset[Verdict], paths: list[str]
 ) -> Iterator[Finding]:
     """Pass findings on and keep the paths of the flagged ones."""
     for finding in findings:
-        if finding.verdict.value in verdicts:
+        if finding.verdict in verdicts:
             paths.append(finding.path)
         yield finding
 
