@@ -79,7 +79,7 @@ _register()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the only place where an exception becomes an exit code."""
     try:
-        app(arguments)
+        app(arguments, prog_name="fakescan")  # also as `python -m fakescan`, for completion
     except FakescanError as e:
         if _is_debugging.get():
             raise
