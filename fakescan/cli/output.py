@@ -119,7 +119,7 @@ def format_of(path: Path) -> str:
 
 def write_report(
     report: Report, files: Sequence[Path], stdout_format: str | None, console: Console
-) -> list[OutputError]:
+) -> list[str]:
     """Write every output in one pass over the findings; gives what could not be written.
 
     Args:
@@ -132,7 +132,7 @@ def write_report(
         OutputError: an output cannot be opened, before the first finding is asked for; or all of
             them failed later.
     """
-    failed: list[OutputError] = []
+    failed: list[str] = []
     with ExitStack() as stack:
         outputs: list[Output] = []
         for path in files:
@@ -146,11 +146,11 @@ def write_report(
         while live:
             live = [pair for pair in live if _write_piece(*pair, failed)]
     if len(failed) == len(outputs):
-        raise OutputError("; ".join(map(str, failed)))
+        raise OutputError("; ".join(failed))
     return failed
 
 
-def _write_piece(output: Output, texts: Iterator[str], failed: list[OutputError]) -> bool:
+def _write_piece(output: Output, texts: Iterator[str], failed: list[str]) -> bool:
     """Bring one output forward; False when it is finished, or has failed."""
     try:
         text = next(texts, None)
@@ -159,7 +159,7 @@ def _write_piece(output: Output, texts: Iterator[str], failed: list[OutputError]
         else:
             output.write(text)
     except OutputError as e:
-        failed.append(e)
+        failed.append(str(e))  # the error itself would hold its writer, and so all findings to come
         output.close()  # at once: others may need the room
         return False
     return text is not None

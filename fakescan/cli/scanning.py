@@ -105,7 +105,7 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
         has_rows = stdout.is_terminal and stdout_format is not None
         print_summary(summary, errors, stderr, has_rows=has_rows)
     if failed:
-        raise OutputError("; ".join(map(str, failed)))
+        raise OutputError("; ".join(failed))
     is_gathered = True
     if wanted.gathering is not None and summary.is_complete:
         is_gathered = gather_flagged(

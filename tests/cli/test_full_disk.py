@@ -6,13 +6,19 @@ import os
 import subprocess
 import sys
 import tempfile
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from fakescan.cli.output import write_report
 from fakescan.errors import OutputError
+from fakescan.records import Finding, Verdict
 from fakescan.report.spool import Spool
 from fakescan.scan.cache import NAME
+from reports import report
 
 IMAGES = 200
 FULL = "No space left on device"
@@ -131,3 +137,17 @@ def test_a_spool_without_room_is_an_error_of_its_report(disk, monkeypatch):
 
     with pytest.raises(OutputError, match=f"{disk}: cannot be written"):
         list(fill())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_findings_do_not_wait_for_a_report_that_failed(tmp_path):
+    (tmp_path / "full.csv").symlink_to("/dev/full")
+    files = [tmp_path / "full.csv", tmp_path / "r.csv"]
+    findings = (Finding(path=f"{i:01000}", verdict=Verdict.REAL) for i in range(10_000))
+    tracemalloc.start()
+    (failed,) = write_report(report(findings), files, None, Console())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert failed == f"{files[0]}: cannot be written ({FULL})"
+    assert len(files[1].read_text().splitlines()) == 10_001
+    assert peak < 3_000_000
