@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fakescan import weights
-from fakescan.errors import ImageError
-from fakescan.image import Limits, picture_of
+from fakescan.errors import ImageError, ImageUnreadable
+from fakescan.image import Limits, Preprocess, picture_of
 from fakescan.metadata import DetectorMetadata
 from fakescan.records import Band, Finding
 from fakescan.scan.crop import Crop, crop_bytes, crop_file, cut
@@ -21,7 +21,8 @@ from fakescan.scan.judge import Judge
 from fakescan.session import Device, OnnxSession
 
 Item = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-"""A path, the bytes of a file, a PIL image, or an array (H, W, 3) of RGB bytes."""
+"""A path, the bytes of a file, a PIL image, or an array of bytes: (H, W) grey, (H, W, 3) RGB or
+(H, W, 4) RGBA."""
 
 
 class Detector:
@@ -86,8 +87,9 @@ class Detector:
         any number of them; `list(...)` takes all.
 
         Args:
-            items: paths, bytes of files, PIL images, or arrays (H, W, 3) of RGB bytes. What is
-                not a path is called `item 0`, `item 1`, ... in its finding.
+            items: paths, bytes of files, PIL images, or arrays of bytes: (H, W) grey, (H, W, 3)
+                RGB, (H, W, 4) RGBA, which goes on white as in files. What is not a path is called
+                `item 0`, `item 1`, ... in its finding.
 
         Raises:
             TypeError: an item of another type, or one item instead of several.
@@ -119,7 +121,7 @@ class Detector:
                 return cut(picture_of(Image.fromarray(_checked(item))), preprocess)
             if isinstance(item, Image.Image):
                 return cut(picture_of(item), preprocess)
-            return crop_file(Path(item), preprocess, Limits())
+            return _crop_path(item, preprocess)
         except ImageError as e:
             return e
 
@@ -130,8 +132,17 @@ def _name(item: Item, index: int) -> str:
     return f"item {index}"
 
 
+def _crop_path(path: str | os.PathLike[str], preprocess: Preprocess) -> Crop:
+    if not os.path.lexists(path):  # in a scan, where a walk has seen it, such a file is gone
+        raise ImageUnreadable("no such file")
+    return crop_file(Path(path), preprocess, Limits())
+
+
 def _checked(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    is_right = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
-    if not (is_right and pixels.size):
-        raise TypeError(f"an array must be uint8 (H, W, 3) RGB, got {pixels.dtype} {pixels.shape}")
+    has_channels = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if not (has_channels and pixels.dtype == np.uint8 and pixels.size):
+        raise TypeError(
+            "an array must be uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, "
+            f"got {pixels.dtype} {pixels.shape}"
+        )
     return pixels

@@ -5,6 +5,7 @@
     ├── DatasetError             exit 2   a training or evaluation folder cannot be used
     ├── WeightsError             exit 3   a model or weight file cannot be used
     │   └── ChecksumError        exit 3   its sha256 is not the expected one
+    ├── OutputError              exit 2   a report cannot be written; the others still are
     ├── CacheError               exit 2   the cache of scores cannot be used; a scan does without
     ├── ExportError              exit 4   a detector cannot be exported
     │   └── ParityError          exit 4   the exported graph disagrees with torch
@@ -40,6 +41,10 @@ class WeightsError(FakescanError):
 
 class ChecksumError(WeightsError):
     """The sha256 of a file is not the expected one."""
+
+
+class OutputError(FakescanError):
+    """A report cannot be written; others of the same scan still are."""
 
 
 class CacheError(FakescanError):

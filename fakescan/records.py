@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -22,6 +22,10 @@ class Verdict(StrEnum):
     UNCERTAIN = "uncertain"
     FAKE = "fake"
     ERROR = "error"
+
+
+FLAGGED = frozenset((Verdict.FAKE, Verdict.UNCERTAIN))
+"""Verdicts of flagged images, unless a scan is told otherwise: what may well be no photograph."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +135,14 @@ class Summary:
     """Wall-clock seconds of the scan."""
     is_complete: bool = False
     """False while it runs and after an interruption."""
+    progress: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Called for each image that is through, also one that is then left out as known."""
+
+    def follow(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """Pass findings on and tell that they are through."""
+        for finding in findings:
+            self.progress()
+            yield finding
 
     def watch(self, findings: Iterable[Finding]) -> Iterable[Finding]:
         """Pass findings on and count them."""

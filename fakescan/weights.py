@@ -108,13 +108,13 @@ def resolve(
         ChecksumError: the file is not the one that the registry means.
     """
     if isinstance(model, Path) or (model is not None and _is_file(model)):
-        return Path(model)
+        return _no_folder(Path(model))
     known = known or registry()
     name = model or known.default
     entry = known.entries.get(name)
     if entry is None:
-        if Path(name).is_file():
-            return Path(name)
+        if Path(name).exists():
+            return _no_folder(Path(name))
         raise WeightsError(
             f"{name}: no such model file; known names: {', '.join(sorted(known.entries))}"
         )
@@ -123,6 +123,15 @@ def resolve(
         _verify(shipped, entry)
         return shipped
     return _cached(name, entry, offline, progress)
+
+
+def _no_folder(path: Path) -> Path:
+    if path.is_dir():
+        raise WeightsError(
+            f"{path}: a folder, not a detector; a training run is exported first: "
+            f"fakescan export {path} --out model.onnx"
+        )
+    return path
 
 
 def cache_folder() -> Path:

@@ -45,7 +45,7 @@ def test_items_that_cannot_be_scored_are_findings_in_their_place(tmp_path, detec
     assert [f.verdict for f in findings] == [
         Verdict.ERROR, Verdict.FAKE, Verdict.ERROR, Verdict.FAKE, Verdict.ERROR, Verdict.FAKE,
     ]  # fmt: skip
-    assert findings[2].error == "the file is gone"
+    assert findings[2].error == "no such file"
     assert isinstance(findings[0], Finding)
     assert list(detector.score([])) == []
 
@@ -64,6 +64,15 @@ def test_an_image_that_is_handed_over_is_turned_and_left_alone(detector):
     assert image.size == (30, 20)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_grey_and_transparent_arrays_are_as_images_of_that_kind(detector, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 20, 4), np.uint8)
+    array = pixels if mode == "RGBA" else np.ascontiguousarray(pixels[:, :, 0])
+    by_array, by_file = detector.score([array, png(Image.fromarray(array))])
+    assert by_array.verdict is not Verdict.ERROR
+    assert (by_array.score, by_array.width) == (by_file.score, by_file.width)
+
+
 @pytest.mark.parametrize("item", ["photo.jpg", b"bytes", Path("a"), np.zeros((9, 9, 3), np.uint8)])
 def test_one_item_instead_of_several_is_a_wrong_call(detector, item):
     with pytest.raises(TypeError, match=r"score\(\[item\]\)"):
@@ -71,7 +80,7 @@ def test_one_item_instead_of_several_is_a_wrong_call(detector, item):
 
 
 @pytest.mark.parametrize(
-    "item", [3, np.zeros((9, 9)), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)]
+    "item", [3, np.zeros((9, 9)), np.zeros((9, 9, 2), np.uint8), np.zeros((0, 9, 3), np.uint8)]
 )
 def test_an_item_of_another_type_is_a_wrong_call(detector, item):
     with pytest.raises(TypeError):

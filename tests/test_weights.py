@@ -2,6 +2,7 @@ import hashlib
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -115,6 +116,14 @@ def test_a_server_that_does_not_deliver_is_one_clear_line(tmp_path, url, path):
 def test_a_name_without_url_says_so(tmp_path):
     with pytest.raises(WeightsError, match="no URL"):
         resolve("one", known=known(tmp_path))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_training_run_is_not_a_detector_yet(tmp_path, monkeypatch, kind):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="is exported first: fakescan export run --out"):
+        resolve(kind("run"), known=known(tmp_path))
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from contextvars import ContextVar
 from importlib import import_module
@@ -24,6 +25,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+BUG = 70
+"""EX_SOFTWARE of sysexits.h. Python's own 1 would read as "found something"."""
 
 _is_debugging: ContextVar[bool] = ContextVar("is_debugging", default=False)
 
@@ -75,7 +79,7 @@ _register()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the only place where an exception becomes an exit code."""
     try:
-        app(arguments)
+        app(arguments, prog_name="fakescan")  # also as `python -m fakescan`, for completion
     except FakescanError as e:
         if _is_debugging.get():
             raise
@@ -85,6 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return e.exit_code
     except SystemExit as e:  # typer's way of saying how it went
         return e.code if isinstance(e.code, int) else 0
+    except Exception:  # noqa: BLE001  (nobody foresaw it)
+        traceback.print_exc()
+        print(
+            "fakescan: this is a bug in fakescan; please report it with the lines above",
+            file=sys.stderr,
+        )
+        return BUG
     return 0
 
 

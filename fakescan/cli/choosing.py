@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fakescan.errors import ConfigError
 from fakescan.explain.folder import FigureFolder
-from fakescan.records import Finding
+from fakescan.records import FLAGGED, Finding, Verdict
 from fakescan.report import FORMATS
 from fakescan.report.table import visible
 from fakescan.scan.gather import Gathering, gather
@@ -68,12 +68,17 @@ def wanted_figures(files: Sequence[Path]) -> FigureFolder:
     return FigureFolder(pages[0])
 
 
+def flagged_verdicts(chosen: Sequence[str] | None) -> frozenset[Verdict]:
+    """The verdicts that make an image flagged."""
+    return frozenset(map(Verdict, chosen)) if chosen else FLAGGED
+
+
 def remember_flagged(
-    findings: Iterable[Finding], verdicts: frozenset[str], paths: list[str]
+    findings: Iterable[Finding], verdicts: frozenset[Verdict], paths: list[str]
 ) -> Iterator[Finding]:
     """Pass findings on and keep the paths of the flagged ones."""
     for finding in findings:
-        if finding.verdict.value in verdicts:
+        if finding.verdict in verdicts:
             paths.append(finding.path)
         yield finding
 

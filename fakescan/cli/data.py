@@ -58,6 +58,9 @@ def pairs(
     from fakescan.data.samples import read_samples
     from fakescan.errors import ConfigError, DatasetError
 
+    samples = read_samples(data, split=tuple(split) if split else None)
+    if out.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(f"{out}: lies inside {data}, where pairs would be taken for its images")
     try:
         from fakescan.data.autoencoder import load_autoencoder
         from fakescan.data.pairs import PairConfig, choose_reals, make_pairs, write_manifest
@@ -65,10 +68,7 @@ def pairs(
         if (e.name or "").partition(".")[0] not in NEEDED:
             raise
         raise ConfigError(f"pairs: need the package {e.name}: pip install 'fakescan[train]'") from e
-    if out.resolve().is_relative_to(data.resolve()):
-        raise ConfigError(f"{out}: lies inside {data}, where pairs would be taken for its images")
     config = PairConfig(crop_px=crop_px, seed=seed)
-    samples = read_samples(data, split=tuple(split) if split else None)
     reals = choose_reals(samples, tuple(exclude_source or ()))
     network = load_autoencoder(autoencoder)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from fakescan.errors import ConfigError
-from fakescan.report import FORMATS, Report, chunks
+from fakescan.errors import ConfigError, OutputError
+from fakescan.report import FORMATS, Report, streams
 from fakescan.report.table import visible
 
 SUFFIXES = {format_.suffix: name for name, format_ in FORMATS.items() if format_.suffix}
@@ -37,21 +38,22 @@ class FileOutput(Output):
     """A report file."""
 
     def __init__(self, path: Path, format_: str) -> None:
-        """Open it.
+        """Open it; an earlier report stays until the first piece of this one.
 
         Raises:
-            ConfigError: it cannot be written.
+            OutputError: it cannot be written.
         """
         super().__init__(format_, self._write)
         self._path = path
         is_whole = FORMATS[format_].is_whole
         self._partial = path.with_name(f".{path.name}.{os.getpid()}") if is_whole else path
+        self._is_begun = False
+        self._bytes = 0
         try:
             if path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
-            self._stream = self._partial.open(
-                "w", encoding="utf-8", errors="surrogateescape", newline=""
-            )
+            self._is_new = not os.path.lexists(self._partial)
+            self._stream = self._partial.open("ab", buffering=0)
         except OSError as e:
             raise self._failed(e) from e
 
@@ -67,18 +69,34 @@ class FileOutput(Output):
         """Remove what was not kept and is no use in part."""
         with suppress(OSError):
             self._stream.close()
-        if self._partial != self._path:
+        if self._partial != self._path or (self._is_new and not self._is_begun):
             self._partial.unlink(missing_ok=True)
 
     def _write(self, text: str) -> None:
+        """Write all of a piece, or nothing, so that a row is a row also on a full disk."""
+        data = memoryview(text.encode("utf-8", "surrogateescape"))
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            if not self._is_begun:
+                self._is_begun = True
+                self._cut()
+            size = self._bytes + len(data)
+            while data:
+                data = data[self._stream.write(data) :]
+            self._bytes = size
         except OSError as e:
+            with suppress(OSError):
+                self._cut()
             raise self._failed(e) from e
 
-    def _failed(self, e: OSError) -> ConfigError:
-        return ConfigError(f"{self._path}: cannot be written ({e.strerror})")
+    def _cut(self) -> None:
+        """Take back what lies behind the last whole piece."""
+        if stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode):  # not a pipe, or a device
+            self._stream.truncate(self._bytes)
+
+    def _failed(self, e: OSError) -> OutputError:
+        is_part = self._bytes and self._partial == self._path
+        hint = "; what is there is only a part" if is_part else ""
+        return OutputError(f"{self._path}: cannot be written ({e.strerror}){hint}")
 
 
 def check_outputs(paths: Sequence[Path]) -> None:
@@ -101,19 +119,20 @@ def format_of(path: Path) -> str:
 
 def write_report(
     report: Report, files: Sequence[Path], stdout_format: str | None, console: Console
-) -> None:
-    """Write every output in one pass over the findings.
+) -> list[str]:
+    """Write every output in one pass over the findings; gives what could not be written.
 
     Args:
-        report: read to its end.
+        report: read to its end, unless nothing is left that can be written.
         files: the format of each follows from its suffix.
         stdout_format: what standard output gets; None for nothing.
         console: standard output's, for when that is a terminal.
 
     Raises:
-        ConfigError: an output cannot be written; raised before the first finding is asked for
-            whenever opening it shows that.
+        OutputError: an output cannot be opened, before the first finding is asked for; or all of
+            them failed later.
     """
+    failed: list[str] = []
     with ExitStack() as stack:
         outputs: list[Output] = []
         for path in files:
@@ -121,11 +140,29 @@ def write_report(
             stack.callback(outputs[-1].close)
         if stdout_format is not None:
             outputs.append(_stdout(stdout_format, console))
-        for texts in chunks(report, [FORMATS[output.format].writer for output in outputs]):
-            for output, text in zip(outputs, texts, strict=True):
-                output.write(text)
-        for output in outputs:
+        texts = streams(report, [FORMATS[output.format].writer for output in outputs])
+        live = list(zip(outputs, texts, strict=True))
+        del texts  # one that failed must not hold back findings for itself
+        while live:
+            live = [pair for pair in live if _write_piece(*pair, failed)]
+    if len(failed) == len(outputs):
+        raise OutputError("; ".join(failed))
+    return failed
+
+
+def _write_piece(output: Output, texts: Iterator[str], failed: list[str]) -> bool:
+    """Bring one output forward; False when it is finished, or has failed."""
+    try:
+        text = next(texts, None)
+        if text is None:
             output.keep()
+        else:
+            output.write(text)
+    except OutputError as e:
+        failed.append(str(e))  # the error itself would hold its writer, and so all findings to come
+        output.close()  # at once: others may need the room
+        return False
+    return text is not None
 
 
 def _stdout(format_: str, console: Console) -> Output:
@@ -143,7 +180,7 @@ def _stdout(format_: str, console: Console) -> Output:
             raise
         except OSError as e:
             drop_stdout()
-            raise ConfigError(f"standard output: cannot be written ({e.strerror})") from e
+            raise OutputError(f"standard output: cannot be written ({e.strerror})") from e
 
     return Output(format_, write)
 

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +24,7 @@ from rich.progress import (
 from fakescan import weights
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report.table import visible
+from fakescan.scan.baseline import KNOWN
 from fakescan.scan.selection import Selection
 from fakescan.scan.walk import walk
 
@@ -31,8 +33,8 @@ ERRORS_SHOWN = 5
 
 @contextmanager
 def scan_progress(
-    targets: Sequence[str], console: Console, selection: Selection
-) -> Iterator[Progress]:
+    targets: Sequence[str], console: Console, selection: Selection, summary: Summary
+) -> Iterator[None]:
     """A bar for a scan of these targets; a second walk beside it finds out how many there are.
 
     With archives nobody knows: what is in a packed tar is only seen while it is read.
@@ -51,7 +53,8 @@ def scan_progress(
         if not selection.archives:
             arguments = (targets, selection, progress, task)
             threading.Thread(target=_count, args=arguments, daemon=True).start()
-        yield progress
+        summary.progress = partial(progress.advance, task)
+        yield
 
 
 @contextmanager
@@ -72,13 +75,6 @@ def fetch_progress(console: Console, *, is_shown: bool) -> Iterator[weights.Prog
         yield show
 
 
-def advance(findings: Iterator[Finding], progress: Progress) -> Iterator[Finding]:
-    """Pass findings on and move the bar."""
-    for finding in findings:
-        progress.advance(progress.task_ids[0])
-        yield finding
-
-
 def remember_errors(findings: Iterator[Finding], errors: list[Finding]) -> Iterator[Finding]:
     """Pass findings on and keep the first few that have no score."""
     for finding in findings:
@@ -87,9 +83,18 @@ def remember_errors(findings: Iterator[Finding], errors: list[Finding]) -> Itera
         yield finding
 
 
-def print_summary(summary: Summary, errors: Sequence[Finding], console: Console) -> None:
-    """Counts by verdict, what was skipped and why, the first errors, images per second."""
-    if not summary.images:
+def print_summary(
+    summary: Summary, errors: Sequence[Finding], console: Console, *, has_rows: bool = False
+) -> None:
+    """Counts by verdict, what was skipped and why, the first errors, images per second.
+
+    Args:
+        summary: of the scan.
+        errors: the first findings without a score.
+        console: to print on.
+        has_rows: errors stand on the terminal already, each in its row.
+    """
+    if not (summary.images or summary.skipped[KNOWN]):
         console.print("warning: no images found")
     counts = ", ".join(f"{summary.verdicts[v]} {v.value}" for v in Verdict)
     rate = summary.images / summary.elapsed_s if summary.elapsed_s else 0.0
@@ -100,14 +105,19 @@ def print_summary(summary: Summary, errors: Sequence[Finding], console: Console)
     if summary.skipped:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.skipped.items()))
         console.print(f"skipped: {reasons}")
-    for finding in errors:
-        console.print(f"error: {visible(finding.path)}: {visible(finding.error or '')}")
-    if (more := summary.verdicts[Verdict.ERROR] - len(errors)) > 0:
-        console.print(f"error: {more} more")
+    if not has_rows:
+        _print_errors(summary.verdicts[Verdict.ERROR], errors, console)
     for warning in summary.warnings:
         console.print(f"warning: {visible(warning)}")
     if not summary.is_complete:
         console.print("interrupted: this report is partial")
+
+
+def _print_errors(count: int, first: Sequence[Finding], console: Console) -> None:
+    for finding in first:
+        console.print(f"error: {visible(finding.path)}: {visible(finding.error or '')}")
+    if (more := count - len(first)) > 0:
+        console.print(f"error: {more} more")
 
 
 def _count(targets: Sequence[str], selection: Selection, progress: Progress, task: TaskID) -> None:

@@ -24,8 +24,8 @@ class Format(StrEnum):
     HTML = "html"
 
 
-class FailOn(StrEnum):
-    """Verdicts that can be asked to fail a scan."""
+class Notable(StrEnum):
+    """Verdicts that can fail a scan, or make an image flagged."""
 
     FAKE = "fake"
     UNCERTAIN = "uncertain"
@@ -58,17 +58,25 @@ def scan(
         ),
     ] = None,
     fail_on: Annotated[
-        list[FailOn] | None,
+        list[Notable] | None,
         typer.Option(help="Exit with code 1 if any image has this verdict. Repeatable."),
     ] = None,
     max_fake: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Exit with code 1 if more than N images are fake."),
     ] = None,
+    flagged: Annotated[
+        list[Notable] | None,
+        typer.Option(
+            help="Verdict that makes an image flagged. Repeatable.",
+            show_default="fake and uncertain",
+        ),
+    ] = None,
     only_flagged: Annotated[
         bool,
         typer.Option(
-            "--only-flagged", help="Leave real images out of reports; they are still counted."
+            "--only-flagged",
+            help="Reports list flagged images and errors; the others are only counted.",
         ),
     ] = False,
     model: options.Model = None,
@@ -83,7 +91,11 @@ def scan(
         typer.Option("--workers", "-j", help="Processes that decode.", show_default="one per core"),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="What decoding one image may take.")
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="What decoding one image may take, and taking it out of an archive.",
+        ),
     ] = 60.0,
     max_megapixels: Annotated[float, typer.Option(help="Larger images are not decoded.")] = 250.0,
     decode: options.Decode = options.DecodeMode.EXACT,
@@ -105,13 +117,6 @@ def scan(
     perturb: options.Perturb = None,
     explain: options.Explain = False,
     baseline: options.BaselineFile = None,
-    flagged: Annotated[
-        list[FailOn] | None,
-        typer.Option(
-            help="Verdicts that --copy-flagged and --move-flagged mean. Repeatable.",
-            show_default="fake",
-        ),
-    ] = None,
     copy_flagged: options.CopyFlagged = None,
     move_flagged: options.MoveFlagged = None,
     dry_run: options.DryRun = False,
@@ -129,7 +134,7 @@ def scan(
     Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
     3 a detector that cannot be used, or images and none scored; 130 interrupted, 143 terminated.
     """
-    from fakescan.cli.choosing import named, wanted_figures, wanted_gathering
+    from fakescan.cli.choosing import flagged_verdicts, named, wanted_figures, wanted_gathering
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
     from fakescan.perturb import ROBUSTNESS
     from fakescan.scan.archive import ArchiveLimits
@@ -169,6 +174,7 @@ def scan(
         stdout_format=format_.value if format_ else None,
         fail_on=frozenset(v.value for v in fail_on or ()),
         max_fake=max_fake,
+        flagged=flagged_verdicts(flagged),
         is_only_flagged=only_flagged,
         model=model,
         device=device.value,
@@ -179,7 +185,6 @@ def scan(
         figures=wanted_figures(output or ()) if explain else None,
         baseline=baseline,
         gathering=gathering,
-        flagged=frozenset(v.value for v in flagged or (FailOn.FAKE,)),
         has_color=not no_color,
     )
     raise typer.Exit(run_scan(named(paths, from_file, is_null=null), settings, wanted))

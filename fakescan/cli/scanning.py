@@ -15,13 +15,12 @@ from fakescan.cli.choosing import gather_flagged, remember_flagged
 from fakescan.cli.interrupt import Interrupt
 from fakescan.cli.output import check_outputs, drop_stdout, format_of, write_report
 from fakescan.cli.progress import (
-    advance,
     fetch_progress,
     print_summary,
     remember_errors,
     scan_progress,
 )
-from fakescan.errors import CacheError
+from fakescan.errors import CacheError, OutputError
 from fakescan.explain.folder import FigureFolder
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report import FORMATS, Report
@@ -51,8 +50,10 @@ class Wanted:
     """Verdicts that make the exit code 1."""
     max_fake: int | None
     """More fakes than that make the exit code 1; None for any number."""
+    flagged: frozenset[Verdict]
+    """Verdicts of flagged images."""
     is_only_flagged: bool
-    """Reports leave out what is real."""
+    """Reports leave out what is neither flagged nor an error."""
     model: str | None
     """File or name of the detector; None takes the default."""
     device: Device
@@ -66,8 +67,6 @@ class Wanted:
     """Report of what is known, and not reported again."""
     gathering: Gathering | None = None
     """What becomes of flagged images; None: nothing."""
-    flagged: frozenset[str] = frozenset(("fake",))
-    """Verdicts of flagged images."""
     figures: FigureFolder | None = None
     """Where figures that explain scores go; None: nothing is explained."""
 
@@ -94,24 +93,22 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
             closing(scan(paths, session, settings, summary, baseline, cache))
         )
         interrupt = stack.enter_context(Interrupt())
-        seen = remember_errors(interrupt.until(findings), errors)
-        if wanted.gathering is not None:
-            seen = remember_flagged(seen, wanted.flagged, flagged)
         if has_progress:
             # One live display per terminal: rows that go there must pass through the same console.
             live = stdout if stdout.is_terminal and stdout_format else stderr
-            bar = stack.enter_context(scan_progress(paths, live, settings.selection))
-            seen = advance(seen, bar)
-        if wanted.is_only_flagged:
-            seen = (finding for finding in seen if finding.verdict is not Verdict.REAL)
+            stack.enter_context(scan_progress(paths, live, settings.selection, summary))
+        seen = _seen(interrupt.until(findings), errors, flagged, wanted)
         report = _report(seen, summary, session, settings, wanted)
         try:
-            write_report(report, wanted.files, stdout_format, stdout)
+            failed = write_report(report, wanted.files, stdout_format, stdout)
         except BrokenPipeError:  # `| head` has seen enough: an interruption without words
             drop_stdout()
             return INTERRUPTED
     if not wanted.is_quiet:
-        print_summary(summary, errors, stderr)
+        has_rows = stdout.is_terminal and stdout_format is not None
+        print_summary(summary, errors, stderr, has_rows=has_rows)
+    if failed:
+        raise OutputError("; ".join(failed))
     is_gathered = True
     if wanted.gathering is not None and summary.is_complete:
         is_gathered = gather_flagged(
@@ -120,6 +117,19 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     if interrupt.signal is not None and not summary.is_complete:
         return SIGNALLED + interrupt.signal
     return exit_code(summary, wanted.fail_on, wanted.max_fake) if is_gathered else NOT_GATHERED
+
+
+def _seen(
+    findings: Iterator[Finding], errors: list[Finding], flagged: list[str], wanted: Wanted
+) -> Iterator[Finding]:
+    """What reports get of the findings; what is needed when the scan is over is remembered."""
+    seen = remember_errors(findings, errors)
+    if wanted.gathering is not None:
+        seen = remember_flagged(seen, wanted.flagged, flagged)
+    if wanted.is_only_flagged:
+        shown = {*wanted.flagged, Verdict.ERROR}
+        seen = (finding for finding in seen if finding.verdict in shown)
+    return seen
 
 
 def exit_code(summary: Summary, fail_on: frozenset[str], max_fake: int | None = None) -> int:
@@ -160,7 +170,7 @@ def _with_extras(
 ) -> ScanSettings:
     """Settings that also make what these report formats, and figures for their rows, need."""
     used = [FORMATS[name] for name in formats if name is not None]
-    shown = (v for v in EXPLAINED if not (wanted.is_only_flagged and v == Verdict.REAL))
+    shown = (v for v in EXPLAINED if not wanted.is_only_flagged or v in wanted.flagged)
     return replace(
         settings,
         hashes=settings.hashes or any(format_.hashes for format_ in used),
@@ -193,6 +203,7 @@ def _report(
     }
     used = {
         **asdict(settings),
+        "flagged": sorted(wanted.flagged),
         "only_flagged": wanted.is_only_flagged,
         "cache": wanted.has_cache,
         "device": session.device,
@@ -205,4 +216,6 @@ def _report(
         settings=used,
         version=fakescan.__version__,
         root=str(Path.cwd()),
+        flagged=wanted.flagged,
+        is_only_flagged=wanted.is_only_flagged,
     )

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from fakescan.config import from_dict, load, to_dict
+from fakescan.data.samples import require_root
 from fakescan.errors import ConfigError
 from fakescan.report.table import visible
 
@@ -41,6 +42,8 @@ def run_training(
     verbosity: Verbosity,
 ) -> None:
     """Train, and say on standard error how it goes."""
+    for root in data:  # before torch, which takes seconds to load, or is not there
+        require_root(root)
     try:
         from fakescan.train.folder import read_run
         from fakescan.train.run import train
@@ -68,8 +71,9 @@ def run_training(
     if verbosity != "quiet":
         found = outcome.validation
         figures = f"held-out AUC {found.auc:.4f}, " if found else ""
+        steps = "1 step" if outcome.steps == 1 else f"{outcome.steps} steps"
         console.print(
-            f"{outcome.steps} steps; {figures}fake from score {outcome.band.t_fake:.3f}, "
+            f"{steps}; {figures}fake from score {outcome.band.t_fake:.3f}, "
             f"real below {outcome.band.t_real:.3f}",
             highlight=False,
         )

@@ -71,12 +71,13 @@ def group(samples: Sequence[Sample]) -> Grouping:
     """Group by source, else sub-folder, else near-duplicates: the first with two for each label."""
     links = _content_links(samples)
     origins = _origins(samples, _connect(len(samples), links))
+    counted = _counted(samples)
     for kind, names in (
         ("source", [s.source for s in samples]),
         ("sub-folder", [_folder(s) for s in samples]),
     ):
         groups = {s.key: names[origin] for s, origin in zip(samples, origins, strict=True)}
-        if _least_groups(samples, groups) >= SPREAD:
+        if _least_groups(counted, groups) >= SPREAD:
             return Grouping(groups, kind)
     clusters = _connect(len(samples), [*links, *_duplicate_links(samples)])
     return Grouping({s.key: samples[i].key for s, i in zip(samples, clusters, strict=True)}, LAST)
@@ -240,14 +241,19 @@ def _misfit(shares: Sequence[float], fraction: float) -> float:
     return round(misfit, 6) + WORSE * whole  # so that rounding errors do not choose
 
 
-def _weights(samples: Sequence[Sample], groups: dict[str, str]) -> dict[str, list[float]]:
-    """How many images of each label a group counts as.
+def _counted(samples: Sequence[Sample]) -> list[Sample]:
+    """The images that groups are chosen by, so that those held out tell of unseen generators.
 
-    Fakes of aligned pairs follow their reals and do not count, unless there are no others.
+    Aligned pairs follow the images that they were made from, and do not count where there are
+    others of their label.
     """
-    counted = [s for s in samples if not s.pair]
-    lone = {s.label for s in counted}
-    counted += [s for s in samples if s.pair and s.label not in lone]
+    labels = {s.label for s in samples if not s.pair}
+    return [s for s in samples if not (s.pair and s.label in labels)]
+
+
+def _weights(samples: Sequence[Sample], groups: dict[str, str]) -> dict[str, list[float]]:
+    """How many images of each label a group counts as."""
+    counted = _counted(samples)
     sizes = Counter((s.source, s.label) for s in counted)
     weights: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for s in counted:

@@ -39,6 +39,16 @@ class Sample:
     """Key, or any other name, of the image it was made from."""
 
 
+def require_root(root: Path) -> None:
+    """Refuse a data root that is not there.
+
+    Raises:
+        DatasetError: neither a folder nor a manifest.
+    """
+    if not (root.is_file() or root.is_dir()):
+        raise DatasetError(f"{root}: no such folder or manifest")
+
+
 def read_samples(root: Path, *, split: tuple[str, ...] | None = None) -> list[Sample]:
     """All samples of a tree or a manifest, sorted by key; nothing is opened.
 
@@ -49,13 +59,9 @@ def read_samples(root: Path, *, split: tuple[str, ...] | None = None) -> list[Sa
     Raises:
         DatasetError: no such folder, a manifest that cannot be used, or no sample.
     """
+    require_root(root)
     manifest = root if root.is_file() else root / "manifest.csv"
-    if manifest.is_file():
-        samples = list(_from_manifest(manifest))
-    elif root.is_dir():
-        samples = list(_from_tree(root))
-    else:
-        raise DatasetError(f"{root}: no such folder or manifest")
+    samples = list(_from_manifest(manifest) if manifest.is_file() else _from_tree(root))
     if not samples:
         raise DatasetError(
             f"{root}: no labelled images; expected leaf folders 0_real/1_fake, real/fake, "

@@ -13,14 +13,18 @@ from fakescan.config import from_dict, to_dict
 from fakescan.errors import ConfigError
 from fakescan.metadata import DetectorMetadata, Precision
 from fakescan.model.backbone import BackboneConfig, load_backbone
-from fakescan.model.checkpoint import load_checkpoint, restore
+from fakescan.model.checkpoint import (
+    CALIBRATION,
+    CHECKPOINT,
+    CONFIG,
+    TRAINING,
+    load_checkpoint,
+    restore,
+)
 from fakescan.model.detector import DetectorModel
 from fakescan.records import Band, Calibration
 
 T = TypeVar("T")
-
-CONFIG, CHECKPOINT = "config.toml", "checkpoint.safetensors"
-CALIBRATION, TRAINING = "calibration.json", "training.json"
 
 
 def read_run(

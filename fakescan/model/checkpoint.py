@@ -25,6 +25,10 @@ from fakescan.model.detector import DetectorModel, ModelConfig
 
 T = TypeVar("T")
 
+CONFIG, CHECKPOINT = "config.toml", "checkpoint.safetensors"
+CALIBRATION, TRAINING = "calibration.json", "training.json"
+"""Files of a run folder that training writes and export reads."""
+
 KEY = "fakescan"
 """The one entry of the file's metadata: safetensors writes several in no fixed order, and the
 same training must give the same bytes."""

@@ -44,6 +44,9 @@ class ModelConfig:
         Raises:
             ConfigError: a block that the backbone has not, or that the head does not reach.
         """
+        for level in self.levels:
+            if not 1 <= level <= blocks:
+                raise ConfigError(f"level {level}: this backbone has blocks 1 to {blocks}")
         depth = self._depth(blocks)
         if not 1 <= depth <= blocks:
             raise ConfigError(f"depth {depth}: this backbone has blocks 1 to {blocks}")

@@ -1,15 +1,15 @@
 """A scan's result -> text, one writer per format.
 
 A writer is a pure function from a `Report` to pieces of text: one before the findings, one for
-each finding as it comes, and what is left after the last. Several writers are driven in step by
-`chunks`, so that any number of outputs costs one pass and holds one finding.
+each finding as it comes, and what is left after the last. `streams` lets several writers share one
+pass over the findings: advanced in step, they hold one finding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import tee, zip_longest
+from itertools import tee
 
 from fakescan.report.annotations import github_chunks
 from fakescan.report.delimited import csv_chunks
@@ -21,7 +21,7 @@ from fakescan.report.record import Report, Writer
 from fakescan.report.sarif import sarif_chunks
 from fakescan.report.table import table_chunks
 
-__all__ = ["FORMATS", "Format", "Report", "Writer", "chunks"]
+__all__ = ["FORMATS", "Format", "Report", "Writer", "streams"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,11 +52,14 @@ FORMATS = {
 """By the name that `--format` takes."""
 
 
-def chunks(report: Report, writers: Sequence[Writer]) -> Iterator[tuple[str, ...]]:
-    """Drive writers over one pass of the findings; each step gives a piece of text per writer."""
+def streams(report: Report, writers: Sequence[Writer]) -> list[Iterator[str]]:
+    """The text of each writer, piece by piece, over one pass of the findings.
+
+    They must be advanced in step; findings wait for one that lags behind. One that has failed is
+    dropped, and the others go on.
+    """
     branches = tee(report.findings, len(writers))
-    streams = [
+    return [
         writer(replace(report, findings=branch))
         for writer, branch in zip(writers, branches, strict=True)
     ]
-    return zip_longest(*streams, fillvalue="")

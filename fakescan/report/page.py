@@ -53,10 +53,10 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 def _counts(report: Report) -> dict[str, Any]:
     summary = report.summary
-    has_reals = not report.settings.get("only_flagged")
+    shown = {*report.flagged, Verdict.ERROR} if report.is_only_flagged else set(Verdict)
     return {
         "is_complete": summary.is_complete,
-        "left_out": 0 if has_reals else summary.verdicts[Verdict.REAL],
+        "left_out": sum(summary.verdicts[verdict] for verdict in set(Verdict) - shown),
         "skipped": dict(sorted(summary.skipped.items())),
         "elapsed_s": round(summary.elapsed_s, 3),
     }

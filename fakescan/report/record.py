@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fakescan.records import Finding, Summary, Verdict
+from fakescan.records import FLAGGED, Finding, Summary, Verdict
 
 REPORT_VERSION = 1
 """Grows when a reader of an older report could misunderstand a newer one."""
@@ -45,15 +45,14 @@ class Report:
     """Of fakescan."""
     root: str = ""
     """Absolute folder that relative paths start from, and in which a repository's files lie."""
+    flagged: frozenset[Verdict] = FLAGGED
+    """Verdicts of flagged images."""
+    is_only_flagged: bool = False
+    """Whether the findings are those of flagged images and errors only."""
 
 
 Writer = Callable[[Report], Iterator[str]]
 """Gives one piece of text before the findings, one for each, and any number after the last."""
-
-
-def is_flagged(finding: Finding) -> bool:
-    """True for what the detector does not take for a photograph: fake or uncertain."""
-    return finding.verdict in (Verdict.FAKE, Verdict.UNCERTAIN)
 
 
 def columns(report: Report) -> tuple[str, ...]:

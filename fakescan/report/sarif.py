@@ -1,7 +1,7 @@
 """SARIF 2.1.0: a result per flagged image, for code scanning.
 
-Real images are no results. Images that could not be scored are notifications of the run, which
-may stand behind its results, so they wait in a spool.
+Images that are not flagged are no results. Images that could not be scored are notifications of
+the run, which may stand behind its results, so they wait in a spool.
 Source: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0".
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from fakescan.records import Finding, Verdict
 from fakescan.report.lines import json_text
 from fakescan.report.place import file_uri, inside, relative_uri
-from fakescan.report.record import DIGITS, Report, is_flagged
+from fakescan.report.record import DIGITS, Report
 from fakescan.report.sentence import TITLES, sentence
 from fakescan.report.spool import Spool
 
@@ -55,7 +55,7 @@ def sarif_chunks(report: Report) -> Iterator[str]:
         yield f'{{\n"$schema": "{SCHEMA}",\n"version": "2.1.0",\n"runs": [\n' + _run_head(report, 1)
         for finding in report.findings:
             text = ""
-            if is_flagged(finding):
+            if finding.verdict in LEVELS and finding.verdict in report.flagged:
                 text = _before(results, report) + json_text(_result(finding, report))
                 results += 1
             elif finding.verdict is Verdict.ERROR:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import IO, cast
 
-from fakescan.errors import ConfigError
+from fakescan.errors import OutputError
 
 IN_MEMORY = 1 << 20
 """Characters, roughly, from which a spool becomes a file."""
@@ -29,7 +30,8 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # what was not written any more is not wanted any more
+            self._file.close()
 
     @property
     def is_used(self) -> bool:
@@ -40,16 +42,27 @@ class Spool:
         """Put text behind what is there.
 
         Raises:
-            ConfigError: the temporary folder is full or cannot be written.
+            OutputError: the temporary folder is full or cannot be written.
         """
-        try:
+        with _reasons():
             self._file.write(text)
-        except OSError as e:
-            folder = tempfile.gettempdir()
-            raise ConfigError(f"{folder}: cannot be written ({e.strerror})") from e
 
     def pieces(self) -> Iterator[str]:
-        """All text, from its start, in pieces."""
-        self._file.seek(0)
+        """All text, from its start, in pieces.
+
+        Raises:
+            OutputError: as `add`; some text may have waited in memory.
+        """
+        with _reasons():
+            self._file.seek(0)
         while piece := self._file.read(PIECE):
             yield piece
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        folder = tempfile.gettempdir()
+        raise OutputError(f"{folder}: cannot be written ({e.strerror})") from e

@@ -38,7 +38,7 @@ ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 BROKEN = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError),
     *(ValueError, OverflowError, NotImplementedError, IndexError, KeyError, struct.error),
-    MemoryError,
+    *(MemoryError, RecursionError),  # a header in front of a header in front of a header ...
 )
 """What Python's readers raise on damaged archives."""
 
@@ -93,14 +93,23 @@ class _Entry:
 class Archives:
     """Looks into archives among paths."""
 
-    def __init__(self, limits: ArchiveLimits, selection: Selection, skipped: Counter[str]) -> None:
+    def __init__(
+        self,
+        limits: ArchiveLimits,
+        selection: Selection,
+        skipped: Counter[str],
+        *,
+        timeout_s: float = 60.0,
+    ) -> None:
         """Fix what is taken.
 
         Args:
             limits: for each archive.
             selection: its patterns, `hidden` and `max_filesize` hold for members too.
             skipped: grows by the members that are not yielded, by reason.
+            timeout_s: seconds that taking out one member may take, with what lies before it.
         """
+        self._timeout_s = timeout_s
         self._limits = limits
         self._selection = selection
         self._choice = Choice(selection)
@@ -117,15 +126,17 @@ class Archives:
     def members(self, path: str) -> Iterator[Member]:
         """Yield the images in one archive; what stops the reading is a member with an error."""
         try:
-            budget = Budget(Path(path).stat().st_size, self._limits.megabytes, self._limits.ratio)
+            limits, size = self._limits, Path(path).stat().st_size
+            budget = Budget(size, limits.megabytes, limits.ratio, self._timeout_s)
             with closing(_entries(path, budget)) as entries:
                 for count, entry in enumerate(entries, 1):
-                    if count > self._limits.members:
+                    if count > limits.members:
                         raise ImageTooLarge(
-                            f"more than {self._limits.members} members (--archive-members)"
+                            f"more than {limits.members} members (--archive-members)"
                         )
                     if (member := self._member(path, entry)) is not None:
                         yield member
+                    budget.begin()  # not before: it may have waited to be decoded
         except ImageTooLarge as e:
             yield Member(path, error=str(e))
         except BROKEN as e:
@@ -178,7 +189,7 @@ def _read(name: str, stream: _Stream | None) -> bytes | None:
 
 
 def _entries(path: str, budget: Budget) -> Generator[_Entry, None, None]:
-    with CarefulFile(path) as file:
+    with CarefulFile(path, budget) as file:
         is_zip = file.read(2) == b"PK"
         file.seek(0)
         yield from _zip_entries(file, budget) if is_zip else _tar_entries(file, budget)

@@ -1,4 +1,4 @@
-"""Reading archives without believing them: how much, how far, and only forwards."""
+"""Reading archives without believing them: how much, how long, how far, and only forwards."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import bz2
 import gzip
 import io
 import lzma
-from typing import IO, cast
+import time
+from typing import IO, TYPE_CHECKING, cast
 
 from fakescan.errors import ImageTooLarge
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 FREE_BYTES = 16_000_000
 """So much may come out whatever the ratio: a flat picture packs very well."""
@@ -20,27 +24,44 @@ SKIP_BYTES = 1 << 16
 
 
 class Budget:
-    """Counts what comes out of one archive."""
+    """Counts what comes out of one archive, and how long each member takes."""
 
-    def __init__(self, packed_bytes: int, megabytes: float, ratio: float) -> None:
-        """Fix the limits.
+    def __init__(self, packed_bytes: int, megabytes: float, ratio: float, timeout_s: float) -> None:
+        """Fix the limits; the first member begins.
 
         Args:
             packed_bytes: size of the archive.
             megabytes: 10^6 bytes that may come out.
             ratio: bytes that may come out per byte of the archive, once 16 MB have.
+            timeout_s: seconds for one member, and for all that must be read to reach it.
         """
         self._megabytes = megabytes
         self._ratio = ratio
         self._ratio_bytes = max(FREE_BYTES, packed_bytes * ratio)
         self._spent = 0
+        self._timeout_s = timeout_s
+        self.begin()
+
+    def begin(self) -> None:
+        """Count the time from here: the next member begins."""
+        self._began = time.monotonic()
+
+    def check_time(self) -> None:
+        """Look at the clock.
+
+        Raises:
+            ImageTooLarge: the member has taken too long.
+        """
+        if time.monotonic() - self._began > self._timeout_s:
+            raise ImageTooLarge(f"took longer than {self._timeout_s:g} s to unpack (--timeout)")
 
     def spend(self, count: int) -> None:
         """Count some bytes.
 
         Raises:
-            ImageTooLarge: that was too much.
+            ImageTooLarge: that was too much, or too late.
         """
+        self.check_time()
         self._spent += count
         if self._spent > self._ratio_bytes:
             raise ImageTooLarge(
@@ -51,14 +72,33 @@ class Budget:
 
 
 class CarefulFile(io.FileIO):
-    """A file that never gives more at once than a sane archive needs."""
+    """A file that never gives more at once than a sane archive needs, and no more when it is late.
+
+    What is read may unpack to nothing, such as a million empty streams, so that looking at the
+    clock where something comes out is not enough.
+    """
+
+    def __init__(self, path: str, budget: Budget) -> None:
+        super().__init__(path)
+        self._budget = budget
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """As `io.FileIO`; what buffered readers call.
+
+        Raises:
+            ImageTooLarge: the member has taken too long.
+        """
+        self._budget.check_time()
+        return super().readinto(buffer) or 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As `io.FileIO`.
 
         Raises:
             ValueError: more than that was asked for.
+            ImageTooLarge: the member has taken too long.
         """
+        self._budget.check_time()
         if size is not None and size > DIRECTORY_BYTES:
             raise ValueError(f"a directory of {size} bytes")
         return super().read(DIRECTORY_BYTES if size is None or size < 0 else size) or b""

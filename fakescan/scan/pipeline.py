@@ -48,7 +48,7 @@ class ScanSettings:
     workers: int | None = None
     """Processes that decode; None takes one per core."""
     timeout_s: float = 60.0
-    """Seconds that decoding one image may take."""
+    """Seconds that decoding one image may take, and as many for taking it out of an archive."""
     max_megapixels: float = 250.0
     """Millions of pixels from which an image is refused."""
     decoding: Decoding = "exact"
@@ -140,6 +140,7 @@ def _scan(
                 findings = _score(decoded, recall, judge, batch, explained)
                 if not has_hashes and cache is not None:
                     findings = (replace(f, sha256=None) for f in findings)
+                findings = summary.follow(findings)
                 if baseline is not None:
                     findings = baseline.unknown(findings, summary.skipped)
                 yield from summary.watch(findings)
@@ -174,7 +175,10 @@ def _sources(
     paths = walk(targets, skipped, settings.selection)
     if settings.archives is None:
         return paths
-    return Archives(settings.archives, settings.selection, skipped).unpack(paths)
+    archives = Archives(
+        settings.archives, settings.selection, skipped, timeout_s=settings.timeout_s
+    )
+    return archives.unpack(paths)
 
 
 def _decoded(

@@ -36,28 +36,17 @@ def read_roots(roots: Sequence[Path], splits: tuple[str, ...]) -> list[Sample]:
 def split_samples(
     samples: Sequence[Sample], fraction: float, seed: int, sources: tuple[str, ...]
 ) -> Split:
-    """Hold out whole groups; aligned pairs go where the image they were made from went.
+    """Hold out whole groups, or nothing.
 
-    The groups are chosen by the other images, if these have both labels, so that what is held
-    out can tell how well unseen generators are found.
+    Args:
+        samples: with distinct keys.
+        fraction: of each label's images; 0, without sources, holds out nothing.
+        seed: decides among the groups.
+        sources: globs of the sources to hold out instead.
     """
     if not fraction and not sources:
         return Split(list(samples), [], False, "nothing held out")
-    singles = [s for s in samples if not s.pair]
-    if {s.label for s in singles} != {0, 1}:
-        singles = list(samples)
-    found = hold_out(singles, fraction=fraction or 0.2, seed=seed, sources=sources or None)
-    keys = {s.key for s in singles}
-    held_keys = {s.key for s in found.validation}
-    held_sources = {s.source for s in found.validation} - {s.source for s in found.train}
-    train, validation = list(found.train), list(found.validation)
-    for sample in samples:
-        if sample.key in keys:
-            continue
-        origin = sample.derived_from
-        is_held = origin in held_keys if origin in keys else sample.source in held_sources
-        (validation if is_held else train).append(sample)
-    return Split(train, validation, found.is_optimistic, found.note)
+    return hold_out(samples, fraction=fraction or 0.2, seed=seed, sources=sources or None)
 
 
 def write_unreadable(path: Path, rows: Iterable[tuple[Sample, str]]) -> None:

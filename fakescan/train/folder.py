@@ -27,11 +27,10 @@ import fakescan
 from fakescan.config import dump, load, to_dict
 from fakescan.data.samples import Sample
 from fakescan.errors import ConfigError, FakescanError
+from fakescan.model.checkpoint import CALIBRATION, CONFIG, TRAINING
 from fakescan.records import Band, Calibration
 from fakescan.train.settings import TrainConfig
 
-CONFIG, CHECKPOINT = "config.toml", "checkpoint.safetensors"
-CALIBRATION, TRAINING = "calibration.json", "training.json"
 UNREADABLE, PICTURE = "unreadable.csv", "loss.png"
 PACKAGES = ("torch", "numpy", "pillow", "open_clip_torch", "safetensors")
 """Their versions are written down."""

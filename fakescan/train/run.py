@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fakescan.errors import ConfigError
-from fakescan.model.checkpoint import save_checkpoint
+from fakescan.model.checkpoint import CHECKPOINT, save_checkpoint
 from fakescan.records import Band, Calibration
 from fakescan.train import folder as files
 from fakescan.train.calibrate import fit_band, fit_calibration
@@ -246,4 +246,4 @@ def _judge(loop: Loop, material: Prepared, validator: Validator) -> _Verdict:
 
 def _write(out: Path, begun: Start, verdict: _Verdict) -> None:
     files.write_calibration(out, verdict.calibration, verdict.band, verdict.facts)
-    save_checkpoint(out / files.CHECKPOINT, begun.model, begun.backbone, begun.preprocess, {})
+    save_checkpoint(out / CHECKPOINT, begun.model, begun.backbone, begun.preprocess, {})

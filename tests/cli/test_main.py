@@ -30,6 +30,17 @@ def test_help_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_a_bug_is_a_traceback_a_line_and_a_code_of_its_own(photos, capsys, monkeypatch):
+    def fall_over():
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr("fakescan.scan.cache.default_path", fall_over)
+    assert main(["cache", "info"]) == 70
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError: nobody thought of it" in err
+    assert err.splitlines()[-1].startswith("fakescan: this is a bug in fakescan; please report it")
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"]])
 def test_an_unknown_command_is_code_2(arguments, capsys):
     assert main(arguments) == 2

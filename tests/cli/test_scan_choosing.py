@@ -115,9 +115,10 @@ def test_what_a_baseline_knows_is_not_reported_and_does_not_fail(scan, photos, t
 def test_flagged_images_are_copied_and_told(scan, photos, tmp_path):
     code, _, err = scan(photos, "--copy-flagged", tmp_path / "out")
     assert code == 0
-    assert f"copied 1 flagged to {tmp_path}/out\n" in err
-    assert [str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")] == [
-        "sub/bright.webp"
+    assert f"copied 2 flagged to {tmp_path}/out\n" in err
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in tmp_path.rglob("out/**/*.*")) == [
+        "grey.png",
+        "sub/bright.webp",
     ]
     assert "copied 0 flagged" in scan(photos, "--copy-flagged", tmp_path / "out")[2]
 
@@ -133,7 +134,8 @@ def test_flagged_may_mean_other_verdicts(scan, photos):
 
 
 def test_a_dry_run_only_tells(scan, photos, tmp_path):
-    code, _, err = scan(photos, "--move-flagged", tmp_path / "out", "--dry-run", "-q")
+    flags = ["--move-flagged", tmp_path / "out", "--flagged", "fake", "--dry-run", "-q"]
+    code, _, err = scan(photos, *flags)
     assert code == 0
     assert err == f"would move {photos}/sub/bright.webp to {tmp_path}/out/sub/bright.webp\n"
     assert not (tmp_path / "out").exists()

@@ -86,6 +86,14 @@ def test_only_flagged_leaves_real_images_out_of_reports_and_counts_them(scan, ph
     assert err.startswith("4 images: 1 real, ")
 
 
+def test_flagged_means_the_same_to_every_option(scan, photos, tmp_path):
+    flags = ["--flagged", "fake", "--only-flagged", "--copy-flagged", tmp_path / "aside"]
+    _, out, err = scan(photos, *flags)
+    assert [r["verdict"] for r in rows(out)] == ["error", "fake"]
+    assert "copied 1 flagged" in err
+    assert [p.name for p in (tmp_path / "aside").rglob("*.*")] == ["bright.webp"]
+
+
 def test_a_sarif_report_names_images_by_content(scan, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert scan("photos", "-o", "r.sarif")[0] == 0

@@ -60,6 +60,26 @@ def test_a_terminal_gets_a_table_in_colour_with_a_bar_and_no_raw_escape(tiny, tm
 
 
 @posix
+def test_the_bar_is_full_at_the_end_and_known_images_count(tiny, photos, tmp_path):
+    command = [sys.executable, "-m", "fakescan", "scan", "--model", tiny, photos]
+    known = tmp_path / "known.json"
+    subprocess.run([*command, "-q", "--hash", "-o", known], check=True)
+    for options in ([], ["--baseline", known]):
+        text = on_terminal([*command, *options], COLUMNS="90")
+        assert b"4/4" in text
+    assert b"0 images: " in text
+    assert b"no images found" not in text
+
+
+@posix
+def test_an_error_is_told_once_on_a_terminal(tiny, photos):
+    command = [sys.executable, "-m", "fakescan", "scan", "--no-progress", "--model", tiny, photos]
+    assert on_terminal(command).count(b"only its start is PNG") == 1
+    assert on_terminal([*command, "-f", "jsonl"]).count(b"only its start is PNG") == 1
+    assert on_terminal([*command, "-o", photos / "r.json"]).count(b"only its start is PNG") == 1
+
+
+@posix
 @pytest.mark.parametrize(("options", "variables"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"})])
 def test_colours_can_be_switched_off(tiny, photos, options, variables):
     command = [sys.executable, "-m", "fakescan", "scan", "--no-progress", "--model", tiny, photos]

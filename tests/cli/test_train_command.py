@@ -44,6 +44,24 @@ def test_a_mistake_is_one_line_and_code_2(arguments, said, tmp_path, capsys, mon
     assert said in line
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "--out"], ["data", "pairs", "--autoencoder", "none", "--out"]],
+)
+@pytest.mark.parametrize(
+    ("data", "said"), [("gone", "gone: no such folder"), (".", "the package torch")]
+)
+def test_without_torch_a_wrong_folder_is_told_first(one_class, tmp_path, arguments, data, said):
+    code = (
+        "import sys; sys.modules['torch'] = None; from fakescan.cli import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, *arguments, str(tmp_path / "out"), data]
+    done = subprocess.run(command, cwd=one_class, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert said in line
+
+
 def test_one_class_is_named(one_class, tmp_path, capsys):
     assert main(["train", str(one_class), "--out", str(tmp_path / "run")]) == 2
     (line,) = lines(capsys)

@@ -55,6 +55,15 @@ def test_no_source_and_no_pair_is_parted_and_both_labels_are_on_both_sides(sampl
     assert not split.is_optimistic
 
 
+def test_fakes_of_pairs_do_not_make_a_lone_generator_two():
+    samples = source("a", 0, 9) + source("b", 0, 9) + source("f", 1, 9)
+    folders = [
+        sample(f"{part}/{s.key}", s.label, s.source) for s in samples for part in ("one", "two")
+    ]
+    pairs = pairs_of([s for s in folders if s.label == 0])
+    assert group([*folders, *pairs]).kind == group(folders).kind != "source"
+
+
 def test_the_fraction_is_held_out_of_each_label_over_several_sources():
     samples = [s for i in range(10) for s in source(f"r{i}", 0, 40) + source(f"f{i}", 1, 20)]
     split = hold_out(samples, fraction=0.2, seed=3)

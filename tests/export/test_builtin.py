@@ -64,7 +64,7 @@ def test_the_tower_is_a_backbone_as_deep_as_it_is(write):
     path = write(tiny_model(depth=1))
     backbone = load_backbone(BackboneConfig(weights=path))
     assert backbone.tower.sha256() == tiny_tower().cut(1).sha256() == backbone.info.sha256
-    with pytest.raises(ConfigError, match="depth 2: this backbone has blocks 1 to 1"):
+    with pytest.raises(ConfigError, match="level 2: this backbone has blocks 1 to 1"):
         DetectorModel(backbone.tower, ModelConfig(head="levels", levels=(2,)))
 
 

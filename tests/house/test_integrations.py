@@ -85,14 +85,17 @@ def test_the_action_never_runs_its_inputs(action, programs, photos, tiny):
     assert not (photos / "owned").exists()
 
 
-@pytest.mark.network
-def test_the_action_installs_itself(action, tmp_path, root):
+@pytest.mark.slow
+def test_the_action_installs_itself_and_scans(action, photos, tiny, tmp_path, root):
+    """As on a fresh machine: an environment of its own, and packages from the index."""
     inputs = {"python": sys.executable}
     environment = {"RUNNER_TEMP": str(tmp_path), "GITHUB_ACTION_PATH": str(root)}
     done, _ = step(action, "Install", tmp_path, inputs, **environment)
     assert done.returncode == 0, done.stderr
     programs = (tmp_path / "GITHUB_PATH").read_text().strip()
-    subprocess.run([f"{programs}/fakescan", "--version"], check=True)
+    assert programs.startswith(str(tmp_path))
+    done, outputs = scan_step(action, programs, photos, tiny)
+    assert (done.returncode, outputs["exit-code"]) == (1, "1"), done.stderr
 
 
 @pytest.fixture
@@ -128,6 +131,42 @@ def test_completion_is_there_for_each_shell(shell):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert "_FAKESCAN_COMPLETE" in done.stdout, done.stderr
+
+
+def in_bash(script, programs, home):
+    """What bash prints when it runs a script, `fakescan` being this one."""
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-c", script],
+        cwd=home,
+        env={**os.environ, "HOME": str(home), "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split(), done.stderr
+
+
+def test_bash_completes_once_completion_is_installed(programs, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    said, err = in_bash("fakescan --install-completion; true", programs, home)
+    assert "bash" in said, err
+    for typed, offered in (
+        ("scan --for", {"--format"}),
+        ("scan --format js", {"json", "jsonl"}),
+        ("scan --flagged ", {"fake", "uncertain", "error"}),
+        ("ca", {"cache"}),
+    ):
+        *before, last = typed.split(" ")
+        words = " ".join(["fakescan", *before, f'"{last}"'])
+        script = (
+            f"source ~/.bashrc; COMP_WORDS=({words}); COMP_CWORD={len(before) + 1}\n"
+            "function=$(complete -p fakescan | sed 's/.*-F //; s/ .*//')\n"
+            f'$function fakescan "{last}"; echo "${{COMPREPLY[@]}}"'
+        )
+        found, err = in_bash(script, programs, home)
+        assert set(found) == offered, err
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def test_the_load_balance_of_several_routers_is_their_sum():
     ("config", "words"),
     [
         (ModelConfig(depth=1), "needs all 2 blocks"),
-        (ModelConfig(head="levels", levels=(3,)), "blocks 1 to 2"),
+        (ModelConfig(head="levels", levels=(3,)), "level 3: this backbone has blocks 1 to 2"),
+        (ModelConfig(head="levels", levels=(1,), depth=0), "depth 0: this backbone has"),
         (ModelConfig(head="levels"), "needs levels"),
         (ModelConfig(levels=(1,)), "head 'levels' only"),
         (ModelConfig(head="levels", levels=(1,), depth=2), "nothing above block 1"),

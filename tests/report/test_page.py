@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from fakescan.records import Finding, Verdict
+from fakescan.records import FLAGGED, Finding, Verdict
 from fakescan.report.table import visible
 from reports import FINDINGS, paths, written
 
@@ -28,9 +28,10 @@ def test_the_page_carries_findings_thumbnails_and_counts():
     }  # fmt: skip
 
 
-def test_reals_that_were_left_out_are_counted():
-    found = blocks(written("html", FINDINGS, settings={"only_flagged": True}))
-    assert found["summary"]["left_out"] == 1
+@pytest.mark.parametrize(("flagged", "left_out"), [(FLAGGED, 1), ({Verdict.FAKE}, 2)])
+def test_images_that_were_left_out_are_counted(flagged, left_out):
+    found = blocks(written("html", FINDINGS, flagged=flagged, is_only_flagged=True))
+    assert found["summary"]["left_out"] == left_out
 
 
 def test_the_page_says_where_a_figure_lies():

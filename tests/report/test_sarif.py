@@ -45,6 +45,12 @@ def test_only_flagged_images_are_results_and_errors_are_notifications():
     assert invocation["properties"]["counts"]["real"] == 1
 
 
+def test_what_flagged_means_can_be_chosen():
+    (run,) = json.loads(written("sarif", flagged={Verdict.FAKE, Verdict.ERROR}))["runs"]
+    assert [r["ruleId"] for r in run["results"]] == ["fake-image"]
+    assert len(run["invocations"][0]["toolExecutionNotifications"]) == 1
+
+
 def test_a_result_is_known_again_by_the_content_of_its_file():
     (run,) = runs([fake("a.jpg", sha256="ab" * 32)])
     assert run["results"][0]["partialFingerprints"] == {"contentSha256/v1": "ab" * 32}

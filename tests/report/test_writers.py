@@ -4,7 +4,7 @@ import io
 import json
 import os
 import re
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 
 import jsonschema
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 
 from fakescan.records import Finding, Verdict
-from fakescan.report import FORMATS, chunks
+from fakescan.report import FORMATS, streams
 from fakescan.report.delimited import FORMULA
 from fakescan.report.record import COLUMNS
 from reports import FINDINGS, paths, report, written
@@ -128,7 +128,7 @@ def test_several_writers_share_one_pass_and_hold_one_finding():
 
     texts = dict.fromkeys(STREAMED, "")
     writers = [FORMATS[name].writer for name in STREAMED]
-    for pieces in chunks(report(findings()), writers):
+    for pieces in zip_longest(*streams(report(findings()), writers), fillvalue=""):
         for name, piece in zip(STREAMED, pieces, strict=True):
             texts[name] += piece
         for name in ("csv", "html", "json", "jsonl"):

@@ -4,6 +4,7 @@ import io
 import lzma
 import os
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from collections import Counter
@@ -222,6 +223,52 @@ def test_a_tar_is_read_member_by_member(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20_000_000
+
+
+def late(path):
+    """What an archive gives when there is hardly any time."""
+    found = Archives(ArchiveLimits(), Selection(), Counter(), timeout_s=1e-9).members(str(path))
+    return [(member.path, member.error) for member in found]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_that_takes_too_long_is_a_row(tmp_path, kind):
+    path = write(tmp_path / f"a.{kind}", [("a.png", PNG), ("b.png", PNG)])
+    assert late(path) == [(str(path), "took longer than 1e-09 s to unpack (--timeout)")]
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_what_unpacks_to_nothing_for_ever_ends_too(tmp_path, pack):
+    """Python's readers look for the first byte through any number of empty streams."""
+    path = tmp_path / f"a.{pack}"
+    path.write_bytes(PACK[pack](b"") * 100_000 or bytes(10_000))
+    assert late(path)[0][1] == "took longer than 1e-09 s to unpack (--timeout)"
+
+
+def test_the_time_of_a_member_does_not_count_how_long_the_one_before_waited(tmp_path):
+    path = write(tmp_path / "a.tar", [(f"{i}.png", PNG) for i in range(3)])
+    archives = Archives(ArchiveLimits(), Selection(), Counter(), timeout_s=1.0)
+    members = archives.members(str(path))
+    first = next(members)
+    time.sleep(1.1)
+    assert [first.error, *(member.error for member in members)] == [None] * 3
+
+
+def test_a_scan_hands_its_timeout_to_archives(tmp_path, tiny):
+    path = write(tmp_path / "a.zip", [("a.png", PNG)])
+    settings = ScanSettings(archives=ArchiveLimits(), timeout_s=1e-9)
+    (finding,) = scan([str(path)], OnnxSession(tiny), settings, Summary())
+    assert finding.path == str(path)
+    assert finding.error == "took longer than 1e-09 s to unpack (--timeout)"
+
+
+def test_headers_in_front_of_headers_are_damage(tmp_path):
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1
+    (tmp_path / "a.tar").write_bytes((info.tobuf() + b"x".ljust(512, b"\0")) * 2000)
+    ((name, reason),) = unpack(tmp_path / "a.tar")[0]
+    assert name == ""
+    assert reason.startswith("damaged archive: ")
 
 
 @pytest.mark.parametrize("name", ["members", "megabytes", "ratio"])

@@ -1,11 +1,14 @@
 import json
 from collections import Counter
+from itertools import count
 
 import pytest
 
 from fakescan.errors import ConfigError
-from fakescan.records import Finding, Verdict
+from fakescan.records import Finding, Summary, Verdict
 from fakescan.scan.baseline import KNOWN, Baseline, read_baseline
+from fakescan.scan.pipeline import ScanSettings, scan
+from fakescan.session import OnnxSession
 
 ROWS = [{"sha256": "a", "verdict": "fake"}, {"sha256": None, "verdict": "error"}]
 
@@ -22,6 +25,16 @@ def test_a_finding_is_known_by_content_and_verdict():
     left = list(Baseline([("a", "fake")]).unknown(findings, skipped))
     assert left == findings[1:]
     assert skipped == {KNOWN: 1}
+
+
+def test_known_images_count_as_progress(photos, tiny):
+    session, settings = OnnxSession(tiny), ScanSettings(hashes=True)
+    found = list(scan([str(photos)], session, settings, Summary()))
+    steps = count()
+    summary = Summary(progress=lambda: next(steps))
+    known = Baseline((f.sha256, f.verdict.value) for f in found)
+    assert list(scan([str(photos)], session, settings, summary, known)) == []
+    assert next(steps) == len(found) == 4
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.jsonl"])

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fakescan.errors import CacheError
 from fakescan.scan import cache as cache_module
@@ -226,3 +228,35 @@ def test_processes_that_start_at_once_share_one_cache(path):
     runs = [subprocess.Popen([sys.executable, "-c", code, path, f"{i}"]) for i in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
     assert contents_of(path).scores == {"t@d": 160}
+
+
+CONTENT = st.binary(min_size=32, max_size=32).map(bytes.hex)
+SIZES = st.integers(0, 2**63 - 1)
+KNOWNS = st.builds(
+    Known,
+    CONTENT,
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(1, 2**31),
+    st.integers(1, 2**31),
+    st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+)
+FILES = st.binary(min_size=1).filter(lambda name: b"\0" not in name).map(lambda n: b"/x/" + n)
+STEPS = st.lists(st.tuples(FILES.map(os.fsdecode), st.builds(Stamp, SIZES, SIZES), KNOWNS))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of any bytes are POSIX's")
+@settings(max_examples=50, deadline=None)
+@given(steps=STEPS)
+def test_a_cache_is_a_dictionary_that_outlives_the_scan(tmp_path_factory, steps):
+    path = tmp_path_factory.mktemp("cache") / "scores.sqlite"
+    files, scores = {}, {}
+    for name, stamp, known in steps:
+        with ScoreCache(path, SCORER) as cache:
+            cache.remember([known], {name: (stamp, known.sha256)})
+        files[os.path.abspath(name)] = stamp, known.sha256  # noqa: PTH100
+        scores[known.sha256] = known
+    with ScoreCache(path, SCORER) as cache:
+        assert cache.unchanged({name: stamp for name, (stamp, _) in files.items()}) == {
+            name: scores[content] for name, (_, content) in files.items()
+        }
+        assert cache.logits(list(scores)) == {c: known.logit for c, known in scores.items()}

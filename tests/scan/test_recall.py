@@ -250,6 +250,21 @@ def test_a_row_that_was_given_is_in_the_cache(folder, session, cache_folder):
     assert summary.cached == 4
 
 
+def test_a_file_that_changes_while_it_waits_is_scored_as_it_is_then(folder, session, cache_folder):
+    for i in range(6, 40):
+        place(folder / f"{i}.bmp", encoded(0))
+    with ScoreCache(cache_folder / NAME, scorer_of(session)) as cache:
+        findings = scan([str(folder)], session, ScanSettings(workers=1), Summary(), cache=cache)
+        next(findings)  # all were seen by now, and few were read
+        for i in range(30, 40):
+            place(folder / f"{i}.bmp", encoded(255) if i % 2 else encoded(255)[:600], OLD_NS + 1)
+        found = {Path(f.path).stem: f for f in findings}
+    for i in range(30, 40):
+        assert found[str(i)].verdict == ("fake" if i % 2 else "error")
+        assert (found[str(i)].error or "").startswith("" if i % 2 else "damaged: ")
+    assert run([folder], session, cache_folder)[0] == run([folder], session)[0]
+
+
 CONTENTS = [encoded(0), encoded(255), encoded(90), encoded(200, "PNG"), b"broken", b""]
 FOLDERS = st.dictionaries(
     st.sampled_from(["a.bmp", "b.png", "=c.bmp", "d\n.png"]), st.sampled_from(range(len(CONTENTS)))

@@ -5,12 +5,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakescan.errors import ConfigError
 from fakescan.scan import walk as walking
 from fakescan.scan.formats import FORMATS, sniff
+from fakescan.scan.selection import Selection
 from fakescan.scan.walk import check, walk
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -148,3 +149,36 @@ def test_every_image_comes_once_whatever_the_targets(tmp_path_factory, extra, or
         touch(root / name)
     found = names([root / t for t in (*order, *extra)], root)
     assert sorted(found) == ["a/1.png", "a/a/2.png", "b/3.png", "x.png"]
+
+
+PLACES = st.sampled_from(["", "a/", "a/b/", "c/"])
+NAMES = st.sampled_from(["x.png", "y.jpg", "z.txt", "l1", "l2.png"])
+TARGETS = st.sampled_from(["a", "..", ".", "a/b", "c/x.png", "x.png", "../x.png", "gone", "l1"])
+
+
+@posix
+@settings(max_examples=60, deadline=None)
+@given(
+    files=st.sets(st.tuples(PLACES, NAMES), max_size=8),
+    links=st.dictionaries(st.tuples(PLACES, NAMES), TARGETS, max_size=5),
+    follow=st.booleans(),
+)
+def test_a_walk_ends_and_loses_no_file_however_links_run(tmp_path_factory, files, links, follow):
+    root = tmp_path_factory.mktemp("tree")
+    for place in ("a/b", "c"):
+        (root / place).mkdir(parents=True)
+    for place, name in files:
+        touch(root / f"{place}{name}")
+    for (place, name), target in links.items():
+        if (place, name) not in files:
+            (root / f"{place}{name}").symlink_to(target)
+    skipped = Counter()
+    found = list(walk([str(root)], skipped, Selection(follow_symlinks=follow)))
+    assert len(found) == len(set(found))
+    images = {str(root / f"{place}{name}") for place, name in files if not name.endswith("txt")}
+    assert {os.path.realpath(path) for path in found} >= {os.path.realpath(p) for p in images}
+    entries = [name for _, _, names in os.walk(root) for name in names]
+    to_folders = [p for p in root.rglob("*") if p.is_symlink() and p.is_dir()]
+    if not follow:
+        assert images <= set(found)
+        assert len(found) + skipped.total() == len(entries) + len(to_folders)

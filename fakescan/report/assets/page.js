@@ -245,7 +245,7 @@ function showFacts() {
     `fakescan ${scan.version}`,
     `scanned in ${summary.elapsed_s.toFixed(1)} s`,
   ];
-  if (summary.left_out) facts.push(`${count(summary.left_out)} real images left out`);
+  if (summary.left_out) facts.push(`${count(summary.left_out)} images that are not flagged left out`);
   if (skipped.length) facts.push(`skipped: ${skipped.join(", ")}`);
   $("facts").textContent = facts.join("  ·  ");
   $("partial").hidden = summary.is_complete;
