@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 
@@ -73,6 +74,15 @@ class ScanSettings:
             if value is not None and not value > 0:
                 raise ConfigError(f"{name}: must be positive, got {value}")
 
+    def batch_on(self, device: Literal["cpu", "cuda"]) -> int:
+        """Images scored together, where the detector runs."""
+        return self.batch_size or (GPU_BATCH if device == "cuda" else 1)
+
+    @property
+    def decoders(self) -> int:
+        """Processes that decode."""
+        return self.workers or usable_cores()
+
 
 def scan(
     targets: Sequence[str],
@@ -117,8 +127,7 @@ def _scan(
     started = time.perf_counter()
     if settings.perturbations:
         cache = None  # which keeps scores of images as they are
-    batch = settings.batch_size or (GPU_BATCH if session.device == "cuda" else 1)
-    workers = settings.workers or usable_cores()
+    batch, workers = settings.batch_on(session.device), settings.decoders
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
     has_hashes = settings.hashes or baseline is not None
     job = _job(session, settings, has_hashes=has_hashes or cache is not None)

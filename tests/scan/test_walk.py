@@ -1,6 +1,7 @@
 import os
 import socket
 import sys
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -148,3 +149,16 @@ def test_every_image_comes_once_whatever_the_targets(tmp_path_factory, extra, or
         touch(root / name)
     found = names([root / t for t in (*order, *extra)], root)
     assert sorted(found) == ["a/1.png", "a/a/2.png", "b/3.png", "x.png"]
+
+
+def test_a_file_that_waits_for_its_turn_takes_little_memory(tmp_path):
+    files = 3000
+    for i in range(files):
+        (tmp_path / f"{i:05}.png").touch()
+    tracemalloc.start()
+    try:
+        for _ in walk([str(tmp_path)], Counter()):
+            _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / files < 500
