@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from fakescan.errors import ConfigError, WeightsError
 from fakescan.image import normalise
+from fakescan.machine import usable_cores
 from fakescan.metadata import INPUT, KEY, OUTPUT_LOGIT, DetectorMetadata, from_json
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -54,7 +55,7 @@ class OnnxSession:
         Args:
             path: a file that `fakescan export` wrote.
             device: `auto` takes the GPU when there is one that works.
-            threads: for one image on the CPU; None takes one per core.
+            threads: for one image on the CPU; None takes one per core that may be used.
 
         Raises:
             WeightsError: not a file that can be used, with the reason.
@@ -151,7 +152,7 @@ def _load(model: bytes, path: Path, device: Device, threads: int | None) -> Any:
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or _threads()
     for key, value in SESSION_CONFIG.items():
         options.add_session_config_entry(key, value)
     providers = _providers(ort, device)
@@ -163,6 +164,15 @@ def _load(model: bytes, path: Path, device: Device, threads: int | None) -> Any:
         if "xternal data" in str(e):
             reason = "it keeps tensors in a second file; fakescan reads single files"
         raise WeightsError(f"{path}: not a model that can be loaded ({reason})") from e
+
+
+def _threads() -> int:
+    """For one image; 0 leaves it to ONNX Runtime, which takes one per physical core.
+
+    It also binds each to a core, whether this process may use that core or not.
+    """
+    cores = usable_cores()
+    return cores if cores < (os.cpu_count() or 1) else 0
 
 
 def _refusals() -> tuple[type[Exception], ...]:

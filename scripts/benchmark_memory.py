@@ -26,8 +26,8 @@ from pathlib import Path
 from PIL import Image
 from tiny_detector import PX, write_detector
 
+from fakescan import machine
 from fakescan.bench.clock import children_peak_mb
-from fakescan.bench.machine import machine
 
 FORMATS = {"csv": "csv", "json": "json", "jsonl": "jsonl", "sarif": "sarif", "html": "html",
            "junit": "xml"}  # fmt: skip
@@ -62,7 +62,7 @@ def main() -> None:
     """Parse options, scan, print."""
     options = _parse()
     formats = options.format or list(FORMATS)
-    print(f"{machine()}\n")
+    print(f"{machine.description()}\n")
     few, many = f"{options.few:,}", f"{options.many:,}"
     print(f"| output | {few} files | {many} files | more | decoder | more | {many} take |")
     print("|---|---:|---:|---:|---:|---:|---:|")

@@ -23,7 +23,7 @@ from typing import Any
 
 from PIL import Image
 
-from fakescan.bench.machine import machine
+from fakescan import machine
 from fakescan.bench.photos import make_photos
 from fakescan.records import Band, Finding, Summary
 from fakescan.report import Report
@@ -54,7 +54,7 @@ def main() -> None:
         megabytes = page.stat().st_size / 1e6
         version = chromium.capabilities["browserVersion"]
     loaded, drawn = (median(column) for column in zip(*times, strict=True))
-    print(f"Chromium {version}, {machine()}\n")
+    print(f"Chromium {version}, {machine.description()}\n")
     print(f"| findings | page | loaded, median of {options.runs} | first rows drawn | slowest |")
     print("|---:|---:|---:|---:|---:|")
     slowest = max(t for _, t in times)

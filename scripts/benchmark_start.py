@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from fakescan.bench.machine import machine
+from fakescan import machine
 
 PHOTO = Path(__file__).resolve().parents[1] / "samples" / "real" / "rocket.jpg"
 COMMANDS = {
@@ -43,7 +43,7 @@ def main() -> None:
     for _ in range(runs):
         for name, arguments in COMMANDS.items():
             times[name].append(seconds_of(arguments))
-    print(f"{machine()}\n")
+    print(f"{machine.description()}\n")
     print(f"| command | median of {runs} | best |\n|---|---:|---:|")
     for name, seconds in times.items():
         print(f"| `{name}` | {median(seconds):.2f} s | {min(seconds):.2f} s |")

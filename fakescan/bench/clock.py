@@ -80,9 +80,17 @@ def children_peak_mb(process: str = "self") -> float | None:
 
 def _children(process: str) -> Iterator[str]:
     """Ids of living child processes, where Linux lists them."""
-    for file in Path("/proc", process, "task").glob("*/children"):
-        with suppress(OSError):  # that thread has ended meanwhile
-            yield from file.read_text(encoding="ascii").split()
+    home = Path("/proc", process)
+    for file in home.glob("task/*/children"):
+        with suppress(OSError):  # a thread or a child has ended meanwhile
+            for child in file.read_text(encoding="ascii").split():
+                if _command_of(Path("/proc", child)) != _command_of(home):
+                    yield child
+
+
+def _command_of(home: Path) -> bytes:
+    """Until it runs its own program, a child has the command, and the memory, of its parent."""
+    return (home / "cmdline").read_bytes()
 
 
 def _peak_of(process: str) -> float | None:

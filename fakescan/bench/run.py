@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import fakescan
+from fakescan import machine
 from fakescan.bench.clock import TimedSession, children_peak_mb, peak_mb
 from fakescan.bench.laps import Images, Laps, Round
-from fakescan.bench.machine import machine
 from fakescan.bench.photos import choose_photos, make_photos
 from fakescan.errors import ConfigError
 from fakescan.scan.pipeline import ScanSettings
@@ -118,7 +118,9 @@ def bench(
     return Bench(
         version=fakescan.__version__,
         runtime=runtime(),
-        machine=machine() if session.device == "cpu" else f"{gpu_name()}, {machine()}",
+        machine=machine.description()
+        if session.device == "cpu"
+        else f"{gpu_name()}, {machine.description()}",
         detector=session.fingerprint,
         precision=session.metadata.precision,
         device=session.device,

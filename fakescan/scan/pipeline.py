@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Limits
+from fakescan.machine import usable_cores
 from fakescan.perturb import parse
 from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary
@@ -107,13 +107,6 @@ def scan(
             and so does a scan with perturbations.
     """
     return _scan(targets, session, settings, summary, baseline, cache)
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _scan(
