@@ -20,10 +20,9 @@ import numpy as np
 from fakescan.bench.clock import Span, TimedSession
 from fakescan.errors import ConfigError
 from fakescan.records import Summary
-from fakescan.scan.crop import Crop, Extras, crop_file
+from fakescan.scan.crop import Crop, crop_file
 from fakescan.scan.decode import Children, decode_ahead
-from fakescan.scan.pipeline import ScanSettings, scan
-from fakescan.scan.worker import Job
+from fakescan.scan.pipeline import ScanSettings, decoding_job, scan
 
 MIN_BATCHES = 4
 """With fewer, a rate says nothing."""
@@ -91,11 +90,7 @@ class Laps:
         """
         self._session = session
         self._settings = settings
-        self._job = Job(
-            preprocess=session.metadata.preprocess,
-            timeout_s=settings.timeout_s,
-            extras=Extras(provenance=settings.provenance),
-        )
+        self._job = decoding_job(session, settings, has_hashes=settings.hashes)
         self.batch = settings.batch_on(session.device)
         self._children = Children(self._job)
         try:

@@ -77,8 +77,8 @@ class Bench:
 
     @property
     def typical(self) -> Round:
-        """The round whose ratio is the median."""
-        return sorted(self.rounds, key=lambda r: r.ratio)[len(self.rounds) // 2]
+        """The round whose ratio is the median, the lower one of two."""
+        return sorted(self.rounds, key=lambda r: r.ratio)[(len(self.rounds) - 1) // 2]
 
 
 def bench(

@@ -123,7 +123,7 @@ def _scan(
     batch, workers = settings.batch_on(session.device), settings.decoders
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
     has_hashes = settings.hashes or baseline is not None
-    job = _job(session, settings, has_hashes=has_hashes or cache is not None)
+    job = decoding_job(session, settings, has_hashes=has_hashes or cache is not None)
     recall = Recall(
         cache,
         session,
@@ -148,7 +148,8 @@ def _scan(
         summary.elapsed_s = time.perf_counter() - started
 
 
-def _job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> Job:
+def decoding_job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> Job:
+    """What the decoders of such a scan are asked for."""
     return Job(
         preprocess=session.metadata.preprocess,
         limits=Limits(
