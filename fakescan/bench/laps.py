@@ -97,8 +97,8 @@ class Laps:
             self._paths, self._crops = self._decode(paths)
             if len(self._paths) < (least := MIN_BATCHES * self.batch):
                 raise ConfigError(
-                    f"{len(self._paths)} images are too few to measure; need {least}, "
-                    f"four batches of {self.batch}"
+                    f"too few images to measure with: {len(self._paths)}; need {least}, "
+                    f"{MIN_BATCHES} batches of {self.batch}"
                 )
             session.logits(np.stack([c.pixels for c in self._crops[: self.batch]]))  # warm up
         except BaseException:

@@ -52,8 +52,8 @@ def test_it_measures_with_the_images_that_are_named(bench, pictures):
 def test_too_few_images_are_one_clear_line(bench, pictures):
     code, out, err = bench(pictures, "--images", 3)
     assert (code, out) == (2, "")
-    assert err == "fakescan: 3 images are too few to measure; need 4, four batches of 1\n"
-    assert bench(pictures, "--batch-size", 2)[2].startswith("fakescan: 5 images are too few")
+    assert err == "fakescan: too few images to measure with: 3; need 4, 4 batches of 1\n"
+    assert "with: 5; need 8, 4 batches of 2" in bench(pictures, "--batch-size", 2)[2]
 
 
 def test_a_path_that_does_not_exist_is_one_clear_line(bench, tmp_path):
