@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from fakescan.errors import ConfigError, WeightsError
 from fakescan.image import normalise
+from fakescan.machine import usable_cores
 from fakescan.metadata import (
     INPUT,
     KEY,
@@ -73,7 +74,7 @@ class OnnxSession:
         Args:
             path: a file that `fakescan export` wrote.
             device: `auto` takes the GPU when there is one that works.
-            threads: for one image on the CPU; None takes one per core.
+            threads: for one image on the CPU; None takes one per core that may be used.
 
         Raises:
             WeightsError: not a file that can be used, with the reason.
@@ -138,13 +139,28 @@ def runtime() -> str:
 
 def has_gpu() -> bool:
     """True when the NVIDIA driver is there and shows at least one GPU."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
+    driver = _driver()
     count = ctypes.c_int(0)
-    is_up = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return is_up and count.value > 0
+    if driver is None or driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return False
+    return count.value > 0
+
+
+def gpu_name() -> str:
+    """What the driver calls the first GPU, which is the one that is used."""
+    driver = _driver()
+    name = ctypes.create_string_buffer(256)
+    if driver is None or driver.cuInit(0) or driver.cuDeviceGetName(name, len(name), 0):
+        return "no GPU"
+    return name.value.decode(errors="replace")
+
+
+def _driver() -> Any:
+    """NVIDIA's driver, or None; its functions give 0 for success."""
+    try:
+        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
 
 
 def _onnxruntime() -> Any:
@@ -167,7 +183,7 @@ def _load(model: bytes, path: Path, device: Device, threads: int | None) -> Any:
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or _threads()
     for key, value in SESSION_CONFIG.items():
         options.add_session_config_entry(key, value)
     providers = _providers(ort, device)
@@ -179,6 +195,15 @@ def _load(model: bytes, path: Path, device: Device, threads: int | None) -> Any:
         if "xternal data" in str(e):
             reason = "it keeps tensors in a second file; fakescan reads single files"
         raise WeightsError(f"{path}: not a model that can be loaded ({reason})") from e
+
+
+def _threads() -> int:
+    """For one image; 0 leaves it to ONNX Runtime, which takes one per physical core.
+
+    It also binds each to a core, whether this process may use that core or not.
+    """
+    cores = usable_cores()
+    return cores if cores < (os.cpu_count() or 1) else 0
 
 
 def _refusals() -> tuple[type[Exception], ...]:

@@ -57,6 +57,14 @@ Decode = Annotated[
         "and --perturb imply exact."
     ),
 ]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="Images scored together.", show_default="1 on the CPU, 32 on a GPU"),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", "-j", help="Processes that decode.", show_default="one per core"),
+]
 UseCache = Annotated[
     bool,
     typer.Option("--cache/--no-cache", help="Keep scores, and use those of earlier scans."),

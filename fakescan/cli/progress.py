@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -73,6 +73,18 @@ def fetch_progress(console: Console, *, is_shown: bool) -> Iterator[weights.Prog
             progress.update(task[0], completed=done)
 
         yield show
+
+
+@contextmanager
+def bench_progress(console: Console, *, is_shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar for the rounds of a benchmark."""
+    if not is_shown:
+        yield lambda _done, _all: None
+        return
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, refresh_per_second=1) as progress:
+        task = progress.add_task("measure", total=None)
+        yield lambda done, all_: progress.update(task, completed=done, total=all_)
 
 
 def remember_errors(findings: Iterator[Finding], errors: list[Finding]) -> Iterator[Finding]:

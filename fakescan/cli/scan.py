@@ -82,14 +82,8 @@ def scan(
     model: options.Model = None,
     threshold: options.Threshold = None,
     device: options.Device = options.DeviceName.AUTO,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Images scored together.", show_default="1 on the CPU, 32 on a GPU"),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", "-j", help="Processes that decode.", show_default="one per core"),
-    ] = None,
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
     timeout: Annotated[
         float,
         typer.Option(

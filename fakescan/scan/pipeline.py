@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Literal
 
 from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Decoding, Limits
+from fakescan.machine import usable_cores
 from fakescan.perturb import canonical
 from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary, Verdict
@@ -83,6 +84,15 @@ class ScanSettings:
             if value is not None and not value > 0:
                 raise ConfigError(f"{name}: must be positive, got {value}")
 
+    def batch_on(self, device: Literal["cpu", "cuda"]) -> int:
+        """Images scored together, where the detector runs."""
+        return self.batch_size or (GPU_BATCH if device == "cuda" else 1)
+
+    @property
+    def decoders(self) -> int:
+        """Processes that decode."""
+        return self.workers or usable_cores()
+
 
 def scan(
     targets: Sequence[str],
@@ -109,13 +119,6 @@ def scan(
     return _scan(targets, session, settings, summary, baseline, cache)
 
 
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _scan(
     targets: Sequence[str],
     session: OnnxSession,
@@ -125,11 +128,10 @@ def _scan(
     cache: ScoreCache | None,
 ) -> Generator[Finding, None, None]:
     started = time.perf_counter()
-    batch = settings.batch_size or (GPU_BATCH if session.device == "cuda" else 1)
-    workers = settings.workers or usable_cores()
+    batch, workers = settings.batch_on(session.device), settings.decoders
     judge = Judge(session.metadata, session.fingerprint, settings.threshold)
     has_hashes = settings.hashes or baseline is not None
-    job = _job(session, settings, has_hashes=has_hashes or cache is not None)
+    job = decoding_job(session, settings, has_hashes=has_hashes or cache is not None)
     recall = Recall(cache, session, summary, job)
     try:
         with Children(job) as children:
@@ -149,7 +151,8 @@ def _scan(
         summary.elapsed_s = time.perf_counter() - started
 
 
-def _job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> Job:
+def decoding_job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bool) -> Job:
+    """What the decoders of such a scan are asked for."""
     return Job(
         preprocess=session.metadata.preprocess,
         limits=Limits(

@@ -106,14 +106,14 @@ class _Walk:
             if isinstance(item, str):
                 yield item
             else:
-                stack += reversed(self._entries(item))
+                stack += self._entries(item)
 
     def _top(self, target: str) -> _Folder:
         rules = self._read(lambda: tuple(rules_above(target)))
         return _Folder(target, os.path.realpath(target), rules=rules)
 
     def _entries(self, folder: _Folder) -> list[_Folder | str]:
-        """Image files and sub-folders of one folder, sorted by name."""
+        """Image files and sub-folders of one folder, sorted by name, last first."""
         place = os.path.realpath(folder.path)
         if place in self._entered:
             return []
@@ -125,12 +125,15 @@ class _Walk:
             self._skipped[UNREADABLE_FOLDER] += 1
             return []
         inside = replace(folder, rules=folder.rules + self._read(lambda: _own_rules(folder)))
-        unnamed = (
-            entry
-            for entry in found
-            if os.path.join(place, entry.name) not in self._named and entry.name != IGNORE_FILE
-        )
-        return [item for entry in unnamed if (item := self._take(entry, inside)) is not None]
+        items: list[_Folder | str] = []
+        while found:  # dropped one by one: each remembers its status, 1 kB when asked for it
+            entry = found.pop()
+            is_named = os.path.join(place, entry.name) in self._named
+            if is_named or entry.name == IGNORE_FILE:
+                continue
+            if (item := self._take(entry, inside)) is not None:
+                items.append(item)
+        return items
 
     def _read(self, read: Callable[[], tuple[Rules, ...]]) -> tuple[Rules, ...]:
         if not self._selection.ignore_files:

@@ -59,7 +59,9 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded("import fakescan\nimport sys\nassert 'typer' not in sys.modules") == set()
 
 
-@pytest.mark.parametrize("command", ["", "scan", "train", "export", "data", "config", "cache"])
+@pytest.mark.parametrize(
+    "command", ["", "scan", "train", "export", "bench", "data", "config", "cache"]
+)
 def test_help_loads_nothing_heavy(command):
     code = (
         "import sys\nfrom fakescan.cli import main\n"

@@ -1,6 +1,7 @@
 import os
 import socket
 import sys
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -182,3 +183,16 @@ def test_a_walk_ends_and_loses_no_file_however_links_run(tmp_path_factory, files
     if not follow:
         assert images <= set(found)
         assert len(found) + skipped.total() == len(entries) + len(to_folders)
+
+
+def test_a_file_that_waits_for_its_turn_takes_little_memory(tmp_path):
+    files = 3000
+    for i in range(files):
+        (tmp_path / f"{i:05}.png").touch()
+    tracemalloc.start()
+    try:
+        for _ in walk([str(tmp_path)], Counter()):
+            _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / files < 500

@@ -1,0 +1,1 @@
+"""How fast this machine scans: the whole scan beside the detector alone, and where time goes."""
