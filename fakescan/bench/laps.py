@@ -20,8 +20,8 @@ import numpy as np
 from fakescan.bench.clock import Span, TimedSession
 from fakescan.errors import ConfigError
 from fakescan.records import Summary
-from fakescan.scan.crop import Crop, crop_file
 from fakescan.scan.ahead import decode_ahead
+from fakescan.scan.crop import Crop, crop_file
 from fakescan.scan.decode import Children
 from fakescan.scan.pipeline import ScanSettings, decoding_job, scan
 
