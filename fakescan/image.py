@@ -215,7 +215,7 @@ def _decoded(image: Image.Image, limits: Limits, short_px: int | None = None) ->
     megapixels = image.width * image.height / 1e6
     if megapixels > limits.max_megapixels:
         raise ImageTooLarge(
-            f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
+            f"{image.width}x{image.height} is {megapixels:.4g} megapixels; "
             f"the limit is {limits.max_megapixels:g} (--max-megapixels)"
         )
     if image.mode == "F":

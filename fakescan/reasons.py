@@ -23,6 +23,7 @@ DAMAGED = (
 class _Quiet:
     """Ignore Pillow's warnings about odd files while any thread decodes one.
 
+    So is its limit on pixels: `fakescan.image.Limits` decides, from the header, as Pillow would.
     `warnings.catch_warnings` on its own restores the wrong filters when two threads overlap.
     """
 
@@ -30,6 +31,7 @@ class _Quiet:
         self._lock = threading.Lock()
         self._inside = 0
         self._filters = warnings.catch_warnings()
+        self._max_pixels: int | None = None
 
     def __enter__(self) -> None:
         with self._lock:
@@ -38,12 +40,14 @@ class _Quiet:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.simplefilter("ignore")
+                self._max_pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
                 self._filters.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._max_pixels
 
 
 quiet = _Quiet()

@@ -31,8 +31,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
-
 from fakescan.config import from_dict
 from fakescan.errors import ImageError
 from fakescan.image import Decoding, Limits, Preprocess
@@ -65,7 +63,6 @@ class Job:
 def main() -> None:
     """Serve the parent until it closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    Image.MAX_IMAGE_PIXELS = None  # `Limits` decides, from the header
     answers = os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)  # a C library that prints must not break the protocol

@@ -104,6 +104,16 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path):
         crop(tmp_path / "big.png", max_megapixels=5)
 
 
+@pytest.mark.slow
+def test_200_megapixels_pass_and_more_than_250_do_not(tmp_path):
+    Image.new("L", (20_000, 10_000), 255).save(tmp_path / "big.png", compress_level=1)
+    Image.new("1", (16_000, 16_000)).save(tmp_path / "bomb.png")
+    found = crop(tmp_path / "big.png")
+    assert (found.width, found.height, found.pixels.min()) == (20_000, 10_000, 255)
+    with pytest.raises(ImageTooLarge, match="16000x16000 is 256 megapixels; the limit is 250"):
+        crop(tmp_path / "bomb.png")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs on Windows")
 def test_a_fifo_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
