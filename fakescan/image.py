@@ -36,7 +36,7 @@ from PIL import (  # the plugins register themselves; Pillow's own search would 
 )
 
 from fakescan.errors import ConfigError, ImageTooLarge, ImageUnsupported
-from fakescan.reasons import quiet, reasons
+from fakescan.reasons import pillow, reasons
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
 """Pillow plugins that may open a file (JPEG covers MPO); all others (EPS, PSD, FITS, ...)
@@ -132,11 +132,12 @@ def opened(
     Raises:
         ImageError: as `open_picture`.
     """
-    with quiet, ExitStack() as stack:
-        with reasons(FORMATS):
+    limits = limits or Limits()
+    with pillow.limited(limits.max_megapixels), ExitStack() as stack:
+        with reasons(FORMATS, limits.max_megapixels):
             stream = io.BytesIO(source) if isinstance(source, bytes) else source
             image = stack.enter_context(Image.open(stream, formats=_formats()))
-            picture = _decoded(image, limits or Limits(), short_px)
+            picture = _decoded(image, limits, short_px)
         yield image, picture
 
 
@@ -152,8 +153,9 @@ def picture_of(image: Image.Image, limits: Limits | None = None) -> Picture:
     Raises:
         ImageError: as `open_picture`.
     """
-    with reasons(FORMATS):
-        return _decoded(image, limits or Limits())
+    limits = limits or Limits()
+    with reasons(FORMATS, limits.max_megapixels):
+        return _decoded(image, limits)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -215,7 +217,7 @@ def _decoded(image: Image.Image, limits: Limits, short_px: int | None = None) ->
     megapixels = image.width * image.height / 1e6
     if megapixels > limits.max_megapixels:
         raise ImageTooLarge(
-            f"{image.width}x{image.height} is {megapixels:.4g} megapixels; "
+            f"{image.width}x{image.height} is {round(megapixels, 2):.10g} megapixels; "
             f"the limit is {limits.max_megapixels:g} (--max-megapixels)"
         )
     if image.mode == "F":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,10 +22,11 @@ DAMAGED = (
 """What Pillow raises on damaged files."""
 
 
-class _Quiet:
-    """Ignore Pillow's warnings about odd files while any thread decodes one.
+class _Pillow:
+    """How Pillow behaves while any thread decodes: without warnings, and with our limit as its own.
 
-    So is its limit on pixels: `fakescan.image.Limits` decides, from the header, as Pillow would.
+    `fakescan.image` looks at the header; Pillow's limit is for what comes behind it, such as a
+    frame that is larger than its image. It refuses from twice its limit on.
     `warnings.catch_warnings` on its own restores the wrong filters when two threads overlap.
     """
 
@@ -33,16 +36,28 @@ class _Quiet:
         self._filters = warnings.catch_warnings()
         self._max_pixels: int | None = None
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def limited(self, max_megapixels: float) -> Iterator[None]:
+        """Of several threads' limits, the largest holds."""
+        self._enter(int(min(max_megapixels * 1e6, sys.maxsize)))
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self, max_pixels: int) -> None:
         with self._lock:
             self._inside += 1
-            if self._inside == 1:
+            if self._inside > 1:
+                max_pixels = max(max_pixels, Image.MAX_IMAGE_PIXELS or 0)
+            else:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.simplefilter("ignore")
-                self._max_pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._max_pixels = Image.MAX_IMAGE_PIXELS
+            Image.MAX_IMAGE_PIXELS = max_pixels
 
-    def __exit__(self, *_: object) -> None:
+    def _leave(self) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
@@ -50,18 +65,19 @@ class _Quiet:
                 Image.MAX_IMAGE_PIXELS = self._max_pixels
 
 
-quiet = _Quiet()
+pillow = _Pillow()
 
 
 @contextmanager
-def reasons(formats: tuple[str, ...]) -> Iterator[None]:
+def reasons(formats: tuple[str, ...], max_megapixels: float) -> Iterator[None]:
     """Run Pillow on a file; what it raises becomes an `ImageError`.
 
     Args:
         formats: that can be read, as the reason names them.
+        max_megapixels: millions of pixels that are let through.
     """
     try:
-        with quiet:
+        with pillow.limited(max_megapixels):
             yield
     except (ImageUnreadable, ImageUnsupported, ImageTooLarge):
         raise
@@ -74,7 +90,13 @@ def reasons(formats: tuple[str, ...]) -> Iterator[None]:
     except DAMAGED as e:
         raise ImageUnreadable(f"damaged: {_one_line(e)}") from e
     except Image.DecompressionBombError as e:
-        raise ImageTooLarge(_one_line(e)) from e
+        raise ImageTooLarge(_too_many_pixels(e, max_megapixels)) from e
+
+
+def _too_many_pixels(e: Image.DecompressionBombError, max_megapixels: float) -> str:
+    counted = re.search(r"\((\d+) pixels\)", str(e))
+    many = f"{round(int(counted[1]) / 1e6, 2):.10g}" if counted else "too many"
+    return f"{many} megapixels; the limit is {max_megapixels:g} (--max-megapixels)"
 
 
 def _one_line(e: BaseException) -> str:

@@ -2,6 +2,7 @@ import hashlib
 import io
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from fakescan.image import Limits, Preprocess
 from fakescan.scan.crop import THUMBNAIL_PX, Extras, crop_bytes, crop_file, thumbnail
 
 PREPROCESS = Preprocess(image_px=16)
+HOSTILE = Path(__file__).parents[1] / "data" / "hostile"
+PILLOWS_OWN_LIMIT = Image.MAX_IMAGE_PIXELS
 
 
 def crop(path, **limits):
@@ -102,6 +105,13 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path):
     Image.new("1", (3000, 2000)).save(tmp_path / "big.png")
     with pytest.raises(ImageTooLarge, match="6 megapixels; the limit is 5"):
         crop(tmp_path / "big.png", max_megapixels=5)
+
+
+def test_a_frame_larger_than_its_image_is_refused_before_it_takes_memory():
+    data = (HOSTILE / "fuzz-frame-beyond-its-image.gif").read_bytes()
+    with pytest.raises(ImageTooLarge, match=r"11126\.01 megapixels; the limit is 250"):
+        crop_bytes(data, PREPROCESS, Limits())
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS_OWN_LIMIT
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Images that were made, or happened, to break decoders: each ends as a row with a reason."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_each_error_has_a_reason_in_one_line_of_words(findings):
 
 def test_what_the_fuzzer_found_is_a_row_and_no_bug(findings):
     found = [f for name, f in findings.items() if name.startswith("fuzz-")]
-    assert [f.error.split(":")[0] for f in found] == ["damaged"] * 4
+    reasons = Counter(f.error.partition(":")[0].partition(";")[0] for f in found)
+    assert reasons == {"damaged": 4, "11126.01 megapixels": 1}
 
 
 @pytest.mark.parametrize("suffix", NEVER_OPENED)
