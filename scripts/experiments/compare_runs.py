@@ -155,10 +155,13 @@ def row(run: Run, first: Run, pairing: Pairing) -> str:
 
 
 def print_seeds(runs: list[Run], pairing: Pairing) -> None:
-    """Every kind with several seeds: its mean, how far its seeds lie apart, its mean gain."""
+    """Every kind with several seeds: its mean, how far its seeds lie apart, its mean gain.
+
+    A run whose best weights are those it began with counts for its kind, with no gain.
+    """
     kinds: dict[str, list[NDArray[np.float64]]] = {}
     for run in runs[1:]:
-        kinds.setdefault(run.kind, []).append(mean_aucs(run.table, pairing))
+        kinds.setdefault(run.model.config.mole.experts, []).append(mean_aucs(run.table, pairing))
     base = mean_aucs(runs[0].table, pairing)
     print("\n| trained | seeds | dev AUC, mean | lowest and highest seed | mean gain |")
     print("|---|---|---|---|---|")
