@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,19 @@ NEEDED = ("torch", "safetensors")
 """Packages of the extra `train` that pairs are made with."""
 SHOWN = 20
 """Images left out that are listed one by one."""
+
+
+class PairKind(StrEnum):
+    """How the fake of an aligned pair is made."""
+
+    ROUND_TRIP = "round-trip"
+    NOISE = "noise"
+    RESCALED = "rescaled"
+    REDUCED = "reduced"
+    TWICE = "twice"
+    MASKED = "masked"
+    UPSAMPLING = "upsampling"
+
 
 app = typer.Typer(help="Look at labelled images, and make more of them.", no_args_is_help=True)
 
@@ -42,6 +56,10 @@ def pairs(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Leave out sources that match. Repeatable."),
     ] = None,
+    kind: Annotated[
+        list[PairKind] | None,
+        typer.Option(help="How the fakes are made. Repeatable.", show_default="round-trip"),
+    ] = None,
     crop_px: Annotated[int, typer.Option(help="Side of the squares, a multiple of 8.")] = 320,
     seed: Annotated[int, typer.Option(help="Decides rescaling and crop.")] = 0,
     no_progress: options.NoProgress = False,
@@ -49,12 +67,14 @@ def pairs(
 ) -> None:
     """Make aligned pairs: each real image and its round trip through an autoencoder.
 
-    DIR gets 0_real, 1_fake and a manifest.csv, and can be trained on beside DATA. Pairs that are
-    there already are kept, so that an interrupted run goes on where it stopped. Images that
-    cannot be read are listed and left out.
+    With --kind, fakes are made in other ways too, and each real gets one of each. DIR gets 0_real,
+    1_fake and a manifest.csv, and can be trained on beside DATA. Pairs that are there already are
+    kept, so that an interrupted run goes on where it stopped. Images that cannot be read are
+    listed and left out.
     """
     from rich.console import Console
 
+    from fakescan.config import from_dict
     from fakescan.data.samples import read_samples
     from fakescan.errors import ConfigError, DatasetError
 
@@ -68,7 +88,8 @@ def pairs(
         if (e.name or "").partition(".")[0] not in NEEDED:
             raise
         raise ConfigError(f"pairs: need the package {e.name}: pip install 'fakescan[train]'") from e
-    config = PairConfig(crop_px=crop_px, seed=seed)
+    chosen = [one.value for one in kind or [PairKind.ROUND_TRIP]]
+    config = from_dict(PairConfig, {"crop_px": crop_px, "seed": seed, "kinds": chosen}, "pairs")
     reals = choose_reals(samples, tuple(exclude_source or ()))
     network = load_autoencoder(autoencoder)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
@@ -82,9 +103,8 @@ def pairs(
     if len(failed) == len(rows):
         raise DatasetError(f"{data}: none of {len(rows)} real images could be made into a pair")
     manifest = write_manifest(rows, out)
-    console.print(
-        f"{len(rows) - len(failed)} pairs, {len(failed)} images left out; {manifest}", markup=False
-    )
+    made = (len(rows) - len(failed)) * len(config.kinds)
+    console.print(f"{made} pairs, {len(failed)} images left out; {manifest}", markup=False)
 
 
 @app.command()

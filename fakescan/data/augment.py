@@ -1,7 +1,7 @@
 """Random views for training: what may happen to a picture on its way to a folder.
 
-Two recipes. `varied`: a region is re-encoded, rescaled, cut at native pixels, flipped and
-re-encoded again, real and fake alike, so that size, format and compression carry no label.
+Two recipes. `varied`: a region is re-encoded, processed, rescaled, cut at native pixels, flipped
+and re-encoded again, real and fake alike, so that size, format and compression carry no label.
 `paper`: shorter side to 256, Gaussian blur and JPEG with probability 0.1 each, random crop, flip.
 
 Source: `paper`, the MoLE paper, section 4.1, with ranges and order of CNNDetection (Wang et al.,
@@ -50,6 +50,9 @@ class Augmentation:
     """`varied`: share of WebP among the encodings; the rest is JPEG."""
     quality: tuple[int, int] = (50, 97)
     """`varied`: range of the encoder's quality."""
+    processing: float = 0.0
+    """`varied`: how often the picture is sharpened, denoised, toned, grained, resized to and fro or
+    strongly compressed (`fakescan.data.processing`), one of these, before it is rescaled."""
     blur_probability: float = 0.1
     """Gaussian blur of sigma 0 to 3 px (`paper`) or 0 to 1.5 px (`varied`)."""
     jpeg_probability: float = 0.1
@@ -61,6 +64,7 @@ class Augmentation:
             self.encode_before,
             self.encode_after,
             self.webp_share,
+            self.processing,
             self.blur_probability,
             self.jpeg_probability,
         )
@@ -92,8 +96,7 @@ def draw(
     scale = float(rng.uniform(*config.scale)) if rng.random() < config.scale_probability else 1.0
     resample = FILTERS[int(rng.integers(len(FILTERS)))]
     image = _random_region(image, rng, round(image_px / scale))
-    if rng.random() < config.encode_before:
-        image = _encode(image, rng, config)
+    image = _process(image, rng, config)
     if scale != 1.0:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, resample)
@@ -129,6 +132,17 @@ def _random_region(image: Image.Image, rng: np.random.Generator, side: int) -> I
     left = int(rng.integers(0, image.width - width + 1))
     top = int(rng.integers(0, image.height - height + 1))
     return image.crop((left, top, left + width, top + height))
+
+
+def _process(image: Image.Image, rng: np.random.Generator, config: Augmentation) -> Image.Image:
+    """What happens to a picture before it is rescaled."""
+    if rng.random() < config.encode_before:
+        image = _encode(image, rng, config)
+    if config.processing and rng.random() < config.processing:
+        from fakescan.data.processing import process  # OpenCV, which nothing else needs
+
+        image = process(image, rng)
+    return image
 
 
 def _flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -1,6 +1,7 @@
 """What one epoch sees, and in which order: a pure function of the samples, the seed and the epoch.
 
-A unit is one image, or one aligned pair: both members, always in the same batch, drawn alike.
+A unit is one image, or one aligned pair: both members, always in the same batch, drawn alike. A
+real with fakes of several kinds is in a unit with each of them.
 Units are drawn with weights: both classes weigh the same, sources within a class too, except
 that a source counts for no more than `source_cap` images; all pairs together weigh `pair_weight`
 times the rest. Pairs and classes are spread evenly, so that every batch is alike.
@@ -85,7 +86,7 @@ def image_weights(samples: Sequence[Sample], strata: Strata) -> NDArray[np.float
     share = strata.pair_share
     for kind, total in enumerate(((1 - share) / 2, (1 - share) / 2, share)):
         for unit, weight in zip(strata.units[kind], strata.weights[kind], strict=True):
-            weights[list(unit.samples)] = total * weight
+            weights[list(unit.samples)] += total * weight
     weights /= weights.sum()
     return weights
 
@@ -141,9 +142,11 @@ def _split_pairs(samples: Sequence[Sample], chosen: Sequence[int]) -> tuple[list
         else:
             singles.append(i)
     whole = [
-        Unit(tuple(sorted(found, key=lambda i: samples[i].label)))
+        Unit((real, fake))
         for found in members.values()
-        if sorted(samples[i].label for i in found) == [0, 1]
+        for real in found
+        for fake in found
+        if samples[real].label == 0 and samples[fake].label == 1
     ]
     return whole, singles
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fakescan.data.autoencoder import load_autoencoder
-from fakescan.data.pairs import PairConfig, choose_reals, make_pairs, round_trip, write_manifest
+from fakescan.data.pairs import PairConfig, choose_reals, make_pairs, remake, write_manifest
 from fakescan.data.samples import read_samples
 from fakescan.errors import ConfigError, DatasetError
 
@@ -55,11 +56,26 @@ def test_a_pair_is_a_crop_of_the_real_and_its_round_trip(labelled, network, tmp_
     ]
     for row, side in ((rows[0], 32), (rows[1], 32), (rows[4], 16)):
         real, fake = (
-            np.asarray(Image.open(tmp_path / "out" / folder / f"{row.name}.png"))
-            for folder in ("0_real", "1_fake")
+            np.asarray(Image.open(tmp_path / "out" / name))
+            for name in (f"0_real/{row.name}.png", f"1_fake/{row.name}.round-trip.png")
         )
         assert real.shape == (side, side, 3)
-        assert np.array_equal(fake, round_trip(real, network))
+        x = torch.from_numpy(real.copy()).permute(2, 0, 1)[None] / 255
+        again = (network(x)[0].permute(1, 2, 0) * 255).round().numpy()
+        assert np.array_equal(fake, again)
+
+
+def test_a_real_gets_a_fake_of_every_kind_that_is_asked_for(labelled, network, tmp_path):
+    config = PairConfig(crop_px=32, kinds=("masked", "upsampling", "round-trip"))
+    rows = pair_up(labelled, network, tmp_path / "out", config)
+    samples = read_samples(tmp_path / "out")
+    for name in (row.name for row in rows if row.error is None):
+        members = [s for s in samples if s.pair == name]
+        assert sorted(s.generator for s in members) == [
+            "", "autoencoder masked", "autoencoder round-trip", "autoencoder upsampling",
+        ]  # fmt: skip
+        pixels = {s.path.read_bytes() for s in members}
+        assert len(pixels) == 4
 
 
 def test_the_manifest_reads_back_with_the_reals_source_and_origin(labelled, network, tmp_path):
@@ -71,14 +87,14 @@ def test_the_manifest_reads_back_with_the_reals_source_and_origin(labelled, netw
         assert sample.source == origins[sample.pair].source
         assert sample.derived_from == origins[sample.pair].key
         assert sample.path.is_file()
-        assert sample.generator == ("autoencoder" if sample.label else "")
+        assert sample.generator == ("autoencoder round-trip" if sample.label else "")
 
 
 def test_what_exists_is_kept_and_what_is_missing_is_made_again(labelled, network, tmp_path):
     out = tmp_path / "out"
     rows = pair_up(labelled, network, out)
     files = {p: p.read_bytes() for p in out.rglob("*.png")}
-    kept, lost = out / "1_fake" / f"{rows[0].name}.png", out / "1_fake" / f"{rows[1].name}.png"
+    kept, lost = (out / "1_fake" / f"{row.name}.round-trip.png" for row in rows[:2])
     before = kept.stat().st_mtime_ns
     lost.unlink()
     pair_up(labelled, network, out)
@@ -110,6 +126,12 @@ def test_sources_can_be_left_out(labelled):
         choose_reals(read_samples(labelled), ("*",))
     with pytest.raises(DatasetError, match="no real images"):
         choose_reals([s for s in read_samples(labelled) if s.label], ())
+
+
+@pytest.mark.parametrize("kinds", [(), ("masked", "masked")])
+def test_kinds_are_named_once_each(kinds):
+    with pytest.raises(ConfigError, match="kinds must be named once each"):
+        PairConfig(kinds=kinds)
 
 
 @pytest.mark.parametrize("wrong", [{"crop_px": 30}, {"crop_px": 0}, {"scale_min": 0.0}])
@@ -183,6 +205,7 @@ def test_a_real_autoencoder_gives_back_the_sample_photographs():
         image = Image.open(path).convert("RGB")
         side = min(256, min(image.size) // 8 * 8)
         real = np.asarray(image.crop((0, 0, side, side)))
-        error = (round_trip(real, network).astype(float) - real) ** 2
+        (fake,) = remake(real, network, "0", PairConfig()).values()
+        error = (fake.astype(float) - real) ** 2
         psnr = 10 * np.log10(255**2 / error.mean())
         assert psnr > 25, path.name

@@ -47,6 +47,19 @@ def test_pairs_stay_together_and_weigh_half_of_the_rest(samples, strata):
         assert len({samples[i].pair for i in unit.samples}) == 1
 
 
+def test_a_real_with_several_fakes_is_in_a_unit_with_each(samples):
+    more = [*samples, *(sample(f"p{i}/2", 1, "large", f"p{i}") for i in range(30))]
+    strata = stratify(more, range(len(more)), source_cap=60, pair_weight=0.5)
+    assert len(strata.units[2]) == 60
+    weights = image_weights(more, strata)
+    by_kind = {
+        k: sum(weights[i] for i, s in enumerate(more) if s.key.endswith(f"/{k}")) for k in "012"
+    }
+    assert by_kind["0"] == pytest.approx(by_kind["1"] + by_kind["2"])
+    assert by_kind["1"] == pytest.approx(by_kind["2"])
+    assert sum(by_kind.values()) == pytest.approx(1 / 3)
+
+
 def test_classes_weigh_the_same_and_a_source_at_most_its_cap(samples, strata):
     weights = image_weights(samples, strata)
     labels = np.array([s.label for s in samples])
