@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fakescan.errors import ConfigError
+from fakescan.evaluate.metrics import roc_auc
 from fakescan.model.checkpoint import CHECKPOINT, save_checkpoint
 from fakescan.records import Band, Calibration
 from fakescan.train import folder as files
 from fakescan.train.calibrate import fit_band, fit_calibration
 from fakescan.train.collect import read_roots, split_samples, write_unreadable
+from fakescan.train.heldout import HeldOut, pool_held_out, write_held_out
 from fakescan.train.journal import Journal
 from fakescan.train.loop import Loop, Material
 from fakescan.train.parallel import Processes, joined
 from fakescan.train.plot import draw_losses
 from fakescan.train.prepare import Listener, Prepared, prepare
 from fakescan.train.probe import check_memory, fit_head, moments, restandardise, thin
-from fakescan.train.sampling import image_weights
+from fakescan.train.sampling import image_weights, source_weights
 from fakescan.train.settings import TrainConfig
 from fakescan.train.start import Start, start
 from fakescan.train.state import FILE as STATE
@@ -84,6 +86,8 @@ def train(
         split = split_samples(samples, config.validation, config.seed, config.validation_sources)
         heard.note(split.note)
         begun = start(config, processes.device)
+        runs = config.calibration_runs
+        held_out = pool_held_out(runs, begun.config) if runs else None  # before hours of work
         if processes.is_first:
             if not resume:
                 files.create_run(out)
@@ -98,9 +102,12 @@ def train(
             verdict = _Verdict(Calibration(), Band(), {"note": split.note})
             if processes.is_first:
                 if material.validator is not None:
-                    verdict = _judge(loop, material, material.validator)
+                    verdict = _judge(out, loop, material, material.validator)
                     verdict.facts["is_optimistic"] = split.is_optimistic
                     verdict.facts["note"] = split.note
+                elif held_out is not None:
+                    verdict = _calibrated(held_out, config.source_cap)
+                    verdict.facts["note"] = f"{len(config.calibration_runs)} other runs held out"
                 _write(out, begun, verdict)
         return Outcome(out, loop.position.total_steps, verdict.figures, verdict.band)
 
@@ -225,23 +232,33 @@ def _start_head(begun: Start, material: Prepared) -> None:
     fit_head(head, features, labels, share, config.probe.l2)
 
 
-def _judge(loop: Loop, material: Prepared, validator: Validator) -> _Verdict:
+def _judge(out: Path, loop: Loop, material: Prepared, validator: Validator) -> _Verdict:
     """Calibrate the kept weights on the held-out views that a scan would cut."""
     loop.model.eval()
     figures = validator(loop.model)
     chosen, logits = validator.centre(loop.model)
-    labels, shares = validator.labels[chosen], validator.weights[chosen]
-    calibration = fit_calibration(logits, labels, shares)
-    scores = np.array([calibration.score(float(x)) for x in logits])
+    places = [i for (i, _), is_chosen in zip(validator.draws, chosen, strict=True) if is_chosen]
+    held_out = HeldOut(tuple(material.samples[i] for i in places), logits)
+    write_held_out(out, held_out)
+    verdict = _calibrated(held_out, loop.config.source_cap)
+    verdict.facts["sources"] = sorted({material.samples[i].source for i in material.held_out})
+    facts = {"auc": figures.auc, "pair_auc": figures.pair_auc, "loss": figures.loss}
+    return replace(verdict, facts=verdict.facts | facts, figures=figures)
+
+
+def _calibrated(held_out: HeldOut, source_cap: int) -> _Verdict:
+    """Calibration and thresholds from held-out logits, classes and capped sources alike."""
+    labels = np.array([s.label for s in held_out.samples], np.int64)
+    shares = source_weights(held_out.samples, source_cap)
+    calibration = fit_calibration(held_out.logits, labels, shares)
+    scores = np.array([calibration.score(float(x)) for x in held_out.logits])
     facts = {
         "n_real": int((labels == 0).sum()),
         "n_fake": int((labels == 1).sum()),
-        "sources": sorted({material.samples[i].source for i in material.held_out}),
-        "auc": figures.auc,
-        "pair_auc": figures.pair_auc,
-        "loss": figures.loss,
+        "sources": sorted({s.source for s in held_out.samples}),
+        "auc": roc_auc(labels, held_out.logits),
     }
-    return _Verdict(calibration, fit_band(scores, labels, shares), facts, figures)
+    return _Verdict(calibration, fit_band(scores, labels, shares), facts)
 
 
 def _write(out: Path, begun: Start, verdict: _Verdict) -> None:

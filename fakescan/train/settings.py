@@ -102,6 +102,9 @@ class TrainConfig:
     """Share of each class held out, by whole sources; 0: none, then nothing is calibrated."""
     validation_sources: tuple[str, ...] = ()
     """Sources to hold out instead of choosing by share."""
+    calibration_runs: tuple[Path, ...] = ()
+    """Runs that calibrate this one by the sources that each of them held out; this one then
+    learns from all sources and keeps its last weights. Needs `validation` 0."""
     monitor: Monitor = "mean"
     """Validation figure that decides which weights are kept and when to stop: `auc` of the
     images, `mean` of that and the aligned pairs' AUC, or the `loss`. Images alone reward
@@ -136,8 +139,14 @@ class TrainConfig:
         for name in ("warmup", "averaging", "validation"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} lies in [0, 1), got {getattr(self, name)}")
+        _check_calibration(self)
         if self.seed < 0 or self.draw_seed < 0 or (self.workers or 0) < 0:
             raise ConfigError("seed, draw_seed and workers must not be negative")
+
+
+def _check_calibration(config: TrainConfig) -> None:
+    if config.calibration_runs and (config.validation or config.validation_sources):
+        raise ConfigError("calibration_runs need validation 0 and no validation_sources")
 
 
 def default_model(blocks: int) -> ModelConfig:

@@ -43,6 +43,7 @@ def test_a_run_leaves_all_its_files(config, data, pairs, tmp_path):
         "config.toml",
         "checkpoint.safetensors",
         "calibration.json",
+        "held-out.csv",
         "training.json",
         "metrics.jsonl",
         "tensorboard",
