@@ -15,7 +15,7 @@ from fakescan import weights
 from fakescan.errors import ImageError, ImageUnreadable
 from fakescan.image import Limits, Preprocess, picture_of
 from fakescan.metadata import DetectorMetadata
-from fakescan.records import Band, Finding
+from fakescan.records import Band, Finding, mean_logits
 from fakescan.scan.crop import Crop, crop_bytes, crop_file, cut
 from fakescan.scan.judge import Judge
 from fakescan.session import Device, OnnxSession
@@ -105,7 +105,7 @@ class Detector:
     def _score_batch(self, group: list[tuple[int, Item]]) -> Iterator[Finding]:
         looks = [(_name(item, i), self._look(item)) for i, item in group]
         crops = [look.pixels for _, look in looks if isinstance(look, Crop)]
-        logits = iter(self._session.logits(np.stack(crops)).tolist() if crops else [])
+        logits = iter(mean_logits(self._session, crops).tolist())
         for name, look in looks:
             if isinstance(look, Crop):
                 yield self._judge.scored(name, look, next(logits))

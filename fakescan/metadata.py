@@ -16,7 +16,7 @@ from fakescan.records import Band, Calibration
 
 KEY = "fakescan"
 """Key of the JSON text among the ONNX file's metadata properties."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Grows when an older fakescan could not use the file."""
 
 INPUT = "pixels"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -167,3 +167,19 @@ class Scorer(Protocol):
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, S, S, 3) RGB crops as `fakescan.image.view` makes them -> (B,) logits of fake."""
         ...
+
+
+def mean_logits(scorer: Scorer, looks: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The logit of each image: the mean over its squares, (B,).
+
+    Args:
+        scorer: scores squares.
+        looks: the squares of each image as `fakescan.image.views` cuts them, (K, S, S, 3); K may
+            differ.
+    """
+    if not looks:
+        return np.empty(0, np.float32)
+    logits = scorer.logits(np.concatenate(looks))
+    ends = np.cumsum([len(look) for look in looks])[:-1]
+    means = [part.mean(dtype=np.float64) for part in np.split(logits, ends)]
+    return np.array(means, np.float32)

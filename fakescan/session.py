@@ -54,8 +54,10 @@ FATAL = 4
 
 
 class Details(NamedTuple):
-    """What a graph says of one crop besides its logit; None for what it does not say."""
+    """All that a graph says of one crop; None for what it does not say."""
 
+    logit: float
+    """As `OnnxSession.logits` gives it."""
     patch_logit: NDArray[np.float32] | None
     """(N - 1,): what each patch adds to the logit."""
     router_logits: NDArray[np.float32] | None
@@ -119,12 +121,12 @@ class OnnxSession:
         ranks = {output.name: len(output.shape) for output in self._session.get_outputs()}
         names = [name for name, rank in DETAILS.items() if ranks.get(name) == rank]
         pixels = normalise(crop[np.newaxis], self.metadata.preprocess)  # (1, 3, S, S)
-        values = self._session.run(names, {INPUT: pixels}) if names else []
+        logit, *values = self._session.run([OUTPUT_LOGIT, *names], {INPUT: pixels})
         found = {
             name: np.asarray(value[0], np.float32)
             for name, value in zip(names, values, strict=True)
         }
-        return Details(found.get(OUTPUT_PATCH), found.get(OUTPUT_ROUTER))
+        return Details(float(logit[0]), found.get(OUTPUT_PATCH), found.get(OUTPUT_ROUTER))
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = normalise(crops, self.metadata.preprocess)  # (B, 3, S, S)

@@ -15,11 +15,9 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from fakescan.bench.clock import Span, TimedSession
 from fakescan.errors import ConfigError
-from fakescan.records import Summary
+from fakescan.records import Summary, mean_logits
 from fakescan.scan.ahead import decode_ahead
 from fakescan.scan.crop import Crop, crop_file
 from fakescan.scan.decode import Children
@@ -101,7 +99,7 @@ class Laps:
                     f"too few images to measure with: {len(self._paths)}; need {least}, "
                     f"{MIN_BATCHES} batches of {self.batch}"
                 )
-            session.logits(np.stack([c.pixels for c in self._crops[: self.batch]]))  # warm up
+            mean_logits(session, [c.pixels for c in self._crops[: self.batch]])  # warm up
         except BaseException:
             self._children.close()
             raise
@@ -145,10 +143,10 @@ class Laps:
 
     def _detector(self) -> Span:
         """The detector alone, an image."""
-        crops = np.stack([crop.pixels for crop in self._crops[self.batch :]])  # (N, S, S, 3)
+        looks = [crop.pixels for crop in self._crops[self.batch :]]  # (K, S, S, 3) each
         start = Span.now()
-        for i in range(0, len(crops), self.batch):
-            self._session.logits(crops[i : i + self.batch])
+        for i in range(0, len(looks), self.batch):
+            mean_logits(self._session, looks[i : i + self.batch])
         return (Span.now() - start) / self._counted
 
     def _scan(self) -> tuple[Span, Span, Span]:

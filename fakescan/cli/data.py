@@ -61,6 +61,9 @@ def pairs(
         typer.Option(help="How the fakes are made. Repeatable.", show_default="round-trip"),
     ] = None,
     crop_px: Annotated[int, typer.Option(help="Side of the squares, a multiple of 8.")] = 320,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="At most N reals, chosen by a hash.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides rescaling and crop.")] = 0,
     no_progress: options.NoProgress = False,
     quiet: options.Quiet = False,
@@ -75,7 +78,7 @@ def pairs(
     from rich.console import Console
 
     from fakescan.config import from_dict
-    from fakescan.data.samples import read_samples
+    from fakescan.data.samples import read_samples, subsample
     from fakescan.errors import ConfigError, DatasetError
 
     samples = read_samples(data, split=tuple(split) if split else None)
@@ -91,6 +94,7 @@ def pairs(
     chosen = [one.value for one in kind or [PairKind.ROUND_TRIP]]
     config = from_dict(PairConfig, {"crop_px": crop_px, "seed": seed, "kinds": chosen}, "pairs")
     reals = choose_reals(samples, tuple(exclude_source or ()))
+    reals = reals if limit is None else subsample(reals, per_label=limit, seed=0)
     network = load_autoencoder(autoencoder)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     rows = []

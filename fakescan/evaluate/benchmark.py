@@ -20,8 +20,8 @@ from fakescan.data.samples import Sample
 from fakescan.errors import ConfigError, DatasetError, ImageError
 from fakescan.evaluate.intervals import RESAMPLES, Estimate, bounded, resample
 from fakescan.evaluate.metrics import Weights, weighted_ap_one_to_one, weighted_auc
-from fakescan.image import Limits, Preprocess, open_picture, view
-from fakescan.records import Band, Calibration, Scorer
+from fakescan.image import Limits, Preprocess, open_picture, views
+from fakescan.records import Band, Calibration, Scorer, mean_logits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +116,7 @@ def score_samples(
     crops = _read(samples, preprocess, limits, unreadable)
     while batch := list(islice(crops, batch_size)):
         scored += [sample for sample, _ in batch]
-        logits.append(scorer.logits(np.stack([crop for _, crop in batch])))
+        logits.append(mean_logits(scorer, [crop for _, crop in batch]))
     values = np.concatenate(logits).astype(np.float64) if logits else np.zeros(0)
     return ScoreTable(tuple(scored), values, tuple(unreadable))
 
@@ -204,7 +204,7 @@ def _read(
 ) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
     for sample in samples:
         try:
-            crop = view(open_picture(sample.path, limits).image, preprocess)
+            crop = views(open_picture(sample.path, limits).image, preprocess)
         except ImageError as e:
             unreadable.append((sample.key, str(e)))
         else:

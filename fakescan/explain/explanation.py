@@ -49,14 +49,19 @@ class Explanation:
     """One per router, lowest block first; none without routed experts."""
     is_dense: bool = False
     """Every expert sees every token, weighted by its probability."""
+    logit: float = 0.0
+    """Of the square that is explained."""
+    squares: int = 1
+    """Of the image that were scored; their mean is the image's logit."""
 
 
-def explain(session: OnnxSession, crop: NDArray[np.uint8]) -> Explanation:
-    """Explain the logit of one crop, (S, S, 3) RGB.
+def explain(session: OnnxSession, squares: NDArray[np.uint8]) -> Explanation:
+    """Explain the logit of the first of an image's squares, (K, S, S, 3) RGB: the middle one.
 
     A graph with a `levels` head gives each patch's share in its sum; any other detector is asked
     again with parts of the crop covered, at the price of 37 scores.
     """
+    crop = squares[0]
     details = session.details(crop)
     patches = None if details.patch_logit is None else _square(details.patch_logit)
     model = session.metadata.model
@@ -67,9 +72,10 @@ def explain(session: OnnxSession, crop: NDArray[np.uint8]) -> Explanation:
         if details.router_logits is None
         else _routings(details.router_logits, mole, is_dense=is_dense)
     )
+    method: Method = "graph"
     if patches is None:
-        return Explanation(occlusion(session, crop), "occlusion", routings, is_dense)
-    return Explanation(patches, "graph", routings, is_dense)
+        patches, method = occlusion(session, crop), "occlusion"
+    return Explanation(patches, method, routings, is_dense, details.logit, len(squares))
 
 
 def _square(values: NDArray[Any]) -> NDArray[Any] | None:

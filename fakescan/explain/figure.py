@@ -44,14 +44,14 @@ def figure(
 
     Args:
         finding: of an image that has a score.
-        crop: (S, S, 3) RGB, as scored.
+        crop: (S, S, 3) RGB, the square in the middle, as scored.
         frame: where the crop lies in the image.
         explanation: of the crop.
     """
     rows = -(-len(explanation.routings) // len(COLUMNS_PX))
     sheet = Sheet(WIDTH_PX, EXPERTS_PX + (36 + rows * ROW_PX if rows else 0))
     _write_head(sheet, finding)
-    _draw_whole(sheet, finding, frame)
+    _draw_whole(sheet, finding, frame, explanation.squares)
     _draw_crop(sheet, finding, crop, frame)
     _draw_heat(sheet, finding, crop, explanation)
     if rows:
@@ -69,8 +69,8 @@ def _write_head(sheet: Sheet, finding: Finding) -> None:
     sheet.text(place, printable(facts), 16, QUIET)
 
 
-def _draw_whole(sheet: Sheet, finding: Finding, frame: Frame) -> None:
-    """The whole image, dark where the detector did not look."""
+def _draw_whole(sheet: Sheet, finding: Finding, frame: Frame, squares: int) -> None:
+    """The whole image, dark outside the square that is explained."""
     whole = _enlarged(frame.whole)  # (h, w, 3)
     height, width = whole.shape[:2]
     left, top, right, bottom = (
@@ -86,7 +86,8 @@ def _draw_whole(sheet: Sheet, finding: Finding, frame: Frame) -> None:
     share = (right - left) * (bottom - top) / (width * height)
     below = y + height + NOTES_GAP_PX
     sheet.text((x, below), f"{finding.width} x {finding.height} pixels", 13, QUIET)
-    sheet.text((x, below + 18), f"bright: what the detector saw, {share:.1%}", 13, QUIET)
+    what = "what the detector saw" if squares == 1 else f"the middle one of {squares} squares"
+    sheet.text((x, below + 18), f"bright: {what}, {share:.1%}", 13, QUIET)
 
 
 def _draw_crop(sheet: Sheet, finding: Finding, crop: NDArray[np.uint8], frame: Frame) -> None:
@@ -124,11 +125,12 @@ def _sums(finding: Finding, explanation: Explanation) -> list[tuple[str, str]]:
     if explanation.method == "occlusion":
         return [("found by covering parts of the crop", "")]
     placed = round(float(explanation.patches.sum()), 2)
-    logit = round(finding.logit or 0.0, 2)
+    logit = round(explanation.logit, 2)
+    mean = f", mean of {explanation.squares} {finding.logit:+.2f}"
     return [
         ("all patches together", f"{placed:+.2f}"),
         ("not on the map: class token, bias", f"{logit - placed:+.2f}"),
-        ("logit", f"{logit:+.2f}"),
+        ("logit" + (mean if explanation.squares > 1 else ""), f"{logit:+.2f}"),
     ]
 
 

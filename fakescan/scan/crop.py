@@ -1,4 +1,4 @@
-"""One image -> the square that the detector sees, with what a report says of the image."""
+"""One image -> the squares that the detector sees, with what a report says of the image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fakescan.image import (
     needed_px,
     opened,
     to_rgb,
-    view,
+    views,
 )
 from fakescan.perturb import PLAIN, parse
 from fakescan.provenance.read import Depth, read_provenance
@@ -59,7 +59,7 @@ class Crop:
     """What is left of an image once it is decoded."""
 
     pixels: NDArray[np.uint8]
-    """(S, S, 3) RGB."""
+    """(K, S, S, 3) RGB: the squares that the detector sees, the middle one first."""
     width: int
     """Of the whole image, upright."""
     height: int
@@ -73,13 +73,14 @@ class Crop:
     provenance: Provenance | None = None
     """What the file says of its origin, when asked for; read last."""
     perturbed: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """The same square of the image after each perturbation, by its name."""
+    """(K, S, S, 3) each: the image's squares after each perturbation, by its name; one that makes
+    the image smaller may leave fewer."""
     frame: Frame | None = None
-    """Where the square lies in the image, when asked for."""
+    """Where the middle square lies in the image, when asked for."""
 
     @property
     def looks(self) -> dict[str, NDArray[np.uint8]]:
-        """All squares to be scored, by perturbation, the unperturbed first."""
+        """All squares to be scored, (K, S, S, 3) by perturbation, the unperturbed first."""
         return {PLAIN: self.pixels, **self.perturbed}
 
 
@@ -135,13 +136,13 @@ def crop_bytes(
 
 
 def cut(picture: Picture, preprocess: Preprocess) -> Crop:
-    """Cut the square out of a decoded picture.
+    """Cut the squares out of a decoded picture.
 
     Raises:
         ImageError: its pixels have no way to RGB, or do not fit into memory.
     """
     try:
-        pixels = view(picture.image, preprocess)
+        pixels = views(picture.image, preprocess)
     except (ValueError, OSError) as e:  # Pillow: conversion from ... to RGB not supported
         raise ImageUnsupported(f"pixels of the kind {picture.image.mode} are not read") from e
     except MemoryError as e:
@@ -218,7 +219,7 @@ def _perturbed(
         return {}
     image = to_rgb(picture.image)
     try:
-        return {name: view(parse(name)(image), preprocess) for name in names}
+        return {name: views(parse(name)(image), preprocess) for name in names}
     except (ValueError, OSError) as e:  # a side that JPEG cannot have
         raise ImageUnsupported("too long or too wide to be perturbed") from e
     except MemoryError as e:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fakescan.errors import ImageError, ImageUnreadable
 from fakescan.explain.frame import Frame
+from fakescan.perturb import PLAIN
 from fakescan.provenance.signal import Kind, Provenance, unread
 from fakescan.scan.alarm import Alarm
 from fakescan.scan.crop import Crop
@@ -167,11 +168,11 @@ class Child:
             error.sha256 = header.get("sha256")
             raise error
         px, frame = header["px"], header["frame"]
-        pixels = self._rgb(px, px)
-        perturbed = {name: self._rgb(px, px) for name in header["perturbed"]}
+        looks = {name: self._squares(count, px) for name, count in header["looks"]}
+        pixels = looks.pop(PLAIN)
         thumbnail = self._read(header["thumbnail"]) or None
         width, height, name, sha256 = (header[k] for k in ("width", "height", "format", "sha256"))
-        crop = Crop(pixels, width, height, name, sha256, thumbnail, perturbed=perturbed)
+        crop = Crop(pixels, width, height, name, sha256, thumbnail, perturbed=looks)
         if frame is not None:
             crop = replace(crop, frame=Frame(self._rgb(*frame["size"]), tuple(frame["box"])))
         return replace(crop, provenance=self._provenance()) if self._has_provenance else crop
@@ -196,6 +197,10 @@ class Child:
             return None
         kind, detail = said
         return Provenance(Kind(kind) if kind else None, detail)
+
+    def _squares(self, count: int, px: int) -> NDArray[np.uint8]:
+        """(K, S, S, 3)."""
+        return self._rgb(count * px, px).reshape(count, px, px, 3)
 
     def _rgb(self, height: int, width: int) -> NDArray[np.uint8]:
         """(H, W, 3)."""

@@ -251,6 +251,6 @@ def _explained(
         from fakescan.explain.figure import figure
 
         explanation = explain(session, crop.pixels)
-        return replace(finding, figure=figure(finding, crop.pixels, crop.frame, explanation))
+        return replace(finding, figure=figure(finding, crop.pixels[0], crop.frame, explanation))
 
     return explained

@@ -20,13 +20,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
-import numpy as np
-
 from fakescan.errors import CacheError
 from fakescan.image import Decoding, needed_px
 from fakescan.perturb import PLAIN
 from fakescan.provenance.signal import to_text
-from fakescan.records import Summary
+from fakescan.records import Summary, mean_logits
 from fakescan.scan.archive import Member
 from fakescan.scan.cache import Known, ScoreCache, Scorer, Stamp
 from fakescan.scan.crop import Crop
@@ -117,7 +115,7 @@ class Recall:
         yield from self._look_up(files)
 
     def logits(self, seen: Sequence[tuple[Visit, Crop]]) -> list[list[float]]:
-        """Logits of all squares of decoded images, in order, the unperturbed one's first.
+        """Logits of decoded images, in order: each unperturbed first, then under perturbations.
 
         What is new is in the cache when this returns.
         """
@@ -132,7 +130,7 @@ class Recall:
         logits = self._kept({crop.sha256 for _, crop in seen if crop.sha256 is not None})
         new = {which: look for which, look in looks.items() if which not in logits}
         if new:
-            computed = self._session.logits(np.stack(list(new.values())))
+            computed = mean_logits(self._session, list(new.values()))
             logits.update(zip(new, computed.tolist(), strict=True))
         self._summary.cached += len(seen) - len({key for key, _ in new})
         found = [

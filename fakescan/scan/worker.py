@@ -7,10 +7,9 @@ damaged image could do to this process is ever unpickled by the parent:
     out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
-           "perturbed": [name, ...],
+           "looks": [[name, K], ...],                          the unperturbed image first
            "frame": null or {"size": [H, W], "box": [left, top, right, bottom]}}
-          and S * S * 3 bytes of RGB, as many for each perturbation, T bytes of WebP, and
-          H * W * 3 bytes of RGB
+          and K * S * S * 3 bytes of RGB for each look, T bytes of WebP, and H * W * 3 bytes of RGB
     or    {"error": "why there are no pixels", "sha256": ...}
     then  {"provenance": null or [kind, detail]}               only behind pixels, if asked for
     or    {"bug": "traceback"}                                 in place of any answer
@@ -101,10 +100,10 @@ def _send_pixels(send: Send, crop: Crop) -> None:
         "width": crop.width,
         "height": crop.height,
         "format": crop.format,
-        "px": len(crop.pixels),
+        "px": crop.pixels.shape[1],
         "sha256": crop.sha256,
         "thumbnail": len(thumbnail),
-        "perturbed": list(crop.perturbed),
+        "looks": [[name, len(squares)] for name, squares in crop.looks.items()],
         "frame": frame and {"size": frame.whole.shape[:2], "box": frame.box},
     }
     looks = (look.tobytes() for look in crop.looks.values())

@@ -179,7 +179,7 @@ class Loop:
     def _parts(self, steps: list[list[Unit]]) -> Iterator[Part | None]:
         """This process's share of the steps; `accumulate` parts each, None where one is empty."""
         world, rank = self.processes.world, self.processes.rank
-        number = self.position.epoch % self.config.draws
+        number = self.config.views[self.position.epoch % len(self.config.views)]
         shares = [
             [(i, number) for unit in part for i in unit.samples]
             for units in steps

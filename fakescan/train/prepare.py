@@ -12,11 +12,10 @@ from fakescan.data.groups import Split
 from fakescan.data.samples import Sample, require_both_classes
 from fakescan.train.parallel import Processes
 from fakescan.train.sampling import Strata, stratify
-from fakescan.train.settings import TrainConfig
 from fakescan.train.start import Start
 from fakescan.train.trunk import TrunkMaker
 from fakescan.train.trunks import CachedTrunks, Draw, PlainTrunks, Trunks
-from fakescan.train.validate import VIEWS, Validator
+from fakescan.train.validate import VIEWS, Validator, main_samples, squares
 from fakescan.train.views import ViewPool
 
 
@@ -71,7 +70,7 @@ def prepare(
     unreadable: dict[int, str] = {}
     if processes.is_first:
         unreadable = trunks.prepare(
-            _draws(len(split.train), len(samples), config.draws),
+            _draws(samples, len(split.train), begun),
             lambda done, total: listener.progress("trunk", done, total),
         )
     unreadable = processes.share(unreadable)
@@ -89,7 +88,7 @@ def prepare(
         unreadable=unreadable,
         trunks=trunks,
         strata=stratify(samples, in_train, config.source_cap, config.pair_weight),
-        validator=_validator(config, trunks, samples, held_out),
+        validator=_validator(begun, trunks, samples, held_out),
     )
 
 
@@ -119,17 +118,29 @@ def _trunks(begun: Start, samples: Sequence[Sample], pool: ViewPool) -> Trunks:
     return CachedTrunks(plain, folder, cache.max_gb, begun.model.tower.sha256())
 
 
-def _draws(in_train: int, total: int, draws: int) -> list[Draw]:
-    train = [(i, number) for i in range(in_train) for number in range(draws)]
-    return train + [(i, number) for i in range(in_train, total) for number in VIEWS]
+def _draws(samples: Sequence[Sample], in_train: int, begun: Start) -> list[Draw]:
+    """All draws that training and judging need."""
+    train = [(i, number) for i in range(in_train) for number in begun.config.views]
+    held_out = range(in_train, len(samples))
+    corners = squares(begun.preprocess.crops)[1:]
+    return [
+        *train,
+        *((i, number) for i in held_out for number in VIEWS),
+        *((i, number) for i in main_samples(samples, held_out) for number in corners),
+    ]
 
 
 def _validator(
-    config: TrainConfig, trunks: Trunks, samples: Sequence[Sample], held_out: Sequence[int]
+    begun: Start, trunks: Trunks, samples: Sequence[Sample], held_out: Sequence[int]
 ) -> Validator | None:
     if not held_out:
         return None
     require_both_classes([samples[i] for i in held_out], "validation data")
     return Validator(
-        trunks, samples, held_out, source_cap=config.source_cap, precision=config.precision
+        trunks,
+        samples,
+        held_out,
+        source_cap=begun.config.source_cap,
+        crops=begun.preprocess.crops,
+        precision=begun.config.precision,
     )

@@ -217,7 +217,7 @@ def _start_head(begun: Start, material: Prepared) -> None:
     """Fit the head on the frozen features; a loaded detector's head only gets their scale."""
     config, head = begun.config, begun.model.head
     weights = image_weights(material.samples, material.strata)
-    every = [(i, n) for i in material.in_train if weights[i] for n in range(config.draws)]
+    every = [(i, n) for i in material.in_train if weights[i] for n in config.views]
     draws = thin(every, config.probe.max_rows)
     if not (config.probe.enabled or config.init):
         return
@@ -236,9 +236,8 @@ def _judge(out: Path, loop: Loop, material: Prepared, validator: Validator) -> _
     """Calibrate the kept weights on the held-out views that a scan would cut."""
     loop.model.eval()
     figures = validator(loop.model)
-    chosen, logits = validator.centre(loop.model)
-    places = [i for (i, _), is_chosen in zip(validator.draws, chosen, strict=True) if is_chosen]
-    held_out = HeldOut(tuple(material.samples[i] for i in places), logits)
+    logits = validator.as_scanned(loop.model)
+    held_out = HeldOut(tuple(material.samples[i] for i in validator.main), logits)
     write_held_out(out, held_out)
     verdict = _calibrated(held_out, loop.config.source_cap)
     verdict.facts["sources"] = sorted({material.samples[i].source for i in material.held_out})

@@ -11,6 +11,7 @@ from fakescan.errors import ConfigError
 from fakescan.image import Preprocess
 from fakescan.model.backbone import BackboneConfig
 from fakescan.model.detector import ModelConfig
+from fakescan.train.views import CENTRE
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Monitor = Literal["mean", "auc", "loss"]
@@ -77,7 +78,9 @@ class TrainConfig:
     """Unset: centre crop of native pixels at the backbone's image size."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     draws: int = 2
-    """Random views of each image; epoch e uses draw e modulo this."""
+    """Random views of each image, one an epoch, in turn."""
+    centre_view: bool = False
+    """Learn from the view that a scan would cut, too: the first of the views that take turns."""
     epochs: int = 4
     """Each sees as many images as there are, weighted by source and class; 0: the probe alone."""
     batch_size: int = 26
@@ -121,6 +124,11 @@ class TrainConfig:
     """Processes that decode and draw; unset: one less than processors; 0: none."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """Numbers of the views that take turns; `CENTRE` is the one that a scan would cut."""
+        return ((CENTRE,) if self.centre_view else ()) + tuple(range(self.draws))
 
     def __post_init__(self) -> None:
         for name in ("draws", "batch_size", "accumulate", "source_cap", "save_every"):

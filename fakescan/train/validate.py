@@ -45,6 +45,17 @@ class Validation:
         return (self.auc + self.pair_auc) / 2, -self.loss
 
 
+def main_samples(samples: Sequence[Sample], held_out: Sequence[int]) -> list[int]:
+    """Held-out samples that are no pairs; all of them where those would lack a class."""
+    singles = [i for i in held_out if not samples[i].pair]
+    return singles if len({samples[i].label for i in singles}) == 2 else list(held_out)
+
+
+def squares(crops: int) -> tuple[int, ...]:
+    """Draw numbers of the squares that a scan would cut, the middle first."""
+    return tuple(CENTRE - k for k in range(crops))
+
+
 class Validator:
     """Scores the held-out samples."""
 
@@ -55,6 +66,7 @@ class Validator:
         held_out: Sequence[int],
         *,
         source_cap: int,
+        crops: int,
         precision: Precision,
     ) -> None:
         """Prepare the draws.
@@ -64,18 +76,18 @@ class Validator:
             samples: all.
             held_out: indices of those to score.
             source_cap: images that one source counts for at most.
+            crops: squares that a scan would cut.
             precision: of the figures during training; calibration is always fp32.
         """
         self.trunks, self.precision = trunks, precision
+        self.main = main_samples(samples, held_out)
+        self.crops = crops
         self.draws: list[Draw] = [(i, number) for number in VIEWS for i in held_out]
         chosen = [samples[i] for i, _ in self.draws]
         self.labels = np.array([s.label for s in chosen], np.int64)
         self.is_pair = np.array([bool(s.pair) for s in chosen])
         self.weights = source_weights(chosen, source_cap)
-        singles = ~self.is_pair
-        if len(set(self.labels[singles])) < 2:
-            singles = np.ones_like(singles)
-        self.is_main = singles
+        self.is_main = np.isin([i for i, _ in self.draws], self.main)
 
     def __call__(self, model: DetectorModel) -> Validation:
         """Figures of the model's present weights."""
@@ -88,11 +100,12 @@ class Validator:
             pair_auc=self._auc(logits, self.is_pair) if self.is_pair.any() else None,
         )
 
-    def centre(self, model: DetectorModel) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Which of the draws are main ones as a scan would cut them, and their logits, fp32."""
-        is_centre = np.array([number == CENTRE for _, number in self.draws]) & self.is_main
-        draws = [draw for draw, chosen in zip(self.draws, is_centre, strict=True) if chosen]
-        return is_centre, self.logits(model, draws, "fp32")
+    def as_scanned(self, model: DetectorModel) -> NDArray[np.float64]:
+        """Logits of `main`, each the mean over the squares that a scan would cut, fp32, (n,)."""
+        draws = [(i, number) for i in self.main for number in squares(self.crops)]
+        found = self.logits(model, draws, "fp32").reshape(len(self.main), self.crops)
+        means: NDArray[np.float64] = found.mean(axis=1)
+        return means
 
     @torch.no_grad()
     def logits(

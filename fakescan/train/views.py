@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from fakescan.data.augment import Augmentation, draw, generator
 from fakescan.data.samples import Sample
 from fakescan.errors import DatasetError, ImageError
-from fakescan.image import Preprocess, open_picture, to_rgb, view
+from fakescan.image import Preprocess, open_picture, to_rgb, views
 
 CENTRE = -1
-"""Draw number of the view that a scan would cut: no randomness."""
+"""Draw number of the middle square, as a scan would cut it: no randomness. The corners that a scan
+cuts too have the numbers below it; an image that has none gives its middle instead."""
 AHEAD = 32
 """Crops held per worker."""
 
@@ -66,8 +67,9 @@ def make_view(job: ViewJob, recipe: ViewRecipe) -> View:
     """Decode one file and cut one crop."""
     try:
         image = open_picture(job.path).image
-        if job.draw == CENTRE:
-            return View(view(image, recipe.preprocess))
+        if job.draw <= CENTRE:
+            squares = views(image, recipe.preprocess)
+            return View(squares[min(CENTRE - job.draw, len(squares) - 1)])
         rng = generator(recipe.seed, job.name, job.draw)
         image_px = recipe.preprocess.image_px
         return View(draw(to_rgb(image), rng, recipe.augmentation, image_px))

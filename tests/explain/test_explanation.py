@@ -64,7 +64,7 @@ def spot(tmp_path):
 
 def test_patches_are_the_graphs_own_row_by_row(session):
     detector = session()
-    found = explain(detector, crop())
+    found = explain(detector, crop()[None])
     assert (found.method, found.patches.shape) == ("graph", (GRID, GRID))
     np.testing.assert_array_equal(found.patches.ravel(), detector.details(crop()).patch_logit)
     assert found.patches.sum() == pytest.approx(
@@ -75,8 +75,18 @@ def test_patches_are_the_graphs_own_row_by_row(session):
 def test_explaining_does_not_change_the_logit(session):
     detector = session()
     before = detector.logits(crop()[None])
-    explain(detector, crop())
+    explain(detector, crop()[None])
     assert detector.logits(crop()[None]) == before
+
+
+def test_the_middle_square_is_explained_and_the_others_are_counted(session):
+    detector = session()
+    squares = np.stack([crop(seed=seed) for seed in (0, 1, 2)])
+    found = explain(detector, squares)
+    alone = explain(detector, squares[:1])
+    assert (found.squares, alone.squares) == (3, 1)
+    assert found.logit == alone.logit == pytest.approx(float(detector.logits(squares)[0]), abs=1e-6)
+    np.testing.assert_array_equal(found.patches, alone.patches)
 
 
 @pytest.mark.parametrize("width", [None, 5])
@@ -84,7 +94,7 @@ def test_shares_are_those_of_the_tokens_that_the_routers_sent(session, width):
     detector = session(router_width=width)
     logits = detector.details(crop()).router_logits  # (routers, N, W)
     best = logits.argmax(-1)
-    routings = explain(detector, crop()).routings
+    routings = explain(detector, crop()[None]).routings
     assert [r.name for r in routings] == ["block 1", "block 2"]
     for routing, columns in zip(routings, best, strict=True):
         counts = [int((columns == j).sum()) for j in range(width or 3)]
@@ -100,7 +110,7 @@ def test_of_a_dense_gate_shares_are_mean_probabilities(session):
     detector = session(gate="dense")
     logits = detector.details(crop()).router_logits.astype(float)
     chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)  # (routers, N, W)
-    found = explain(detector, crop())
+    found = explain(detector, crop()[None])
     assert found.is_dense
     for routing, expected in zip(found.routings, chances.mean(axis=1), strict=True):
         assert routing.shares == pytest.approx(expected.tolist(), abs=1e-5)
@@ -114,16 +124,16 @@ def test_of_a_dense_gate_shares_are_mean_probabilities(session):
     ],
 )
 def test_routers_are_named_by_block_and_site(session, site, names):
-    routings = explain(session(site=site, blocks=(2,)), crop()).routings
+    routings = explain(session(site=site, blocks=(2,)), crop()[None]).routings
     assert [r.name for r in routings] == names
 
 
 def test_without_routed_experts_there_is_no_routing(session):
-    assert explain(session(experts="shared"), crop()).routings == ()
+    assert explain(session(experts="shared"), crop()[None]).routings == ()
 
 
 def test_a_detector_that_names_no_patches_is_explained_by_covering(session):
-    found = explain(session(head="final"), crop())
+    found = explain(session(head="final"), crop()[None])
     assert (found.method, found.patches.shape) == ("occlusion", (CELLS, CELLS))
     assert len(found.routings) == 2
 
@@ -139,7 +149,7 @@ def test_an_output_of_another_shape_is_no_patch_map(spot, shape):
     info = helper.make_tensor_value_info(OUTPUT_PATCH, TensorProto.FLOAT, shape)
     nothing = helper.make_tensor_value_info(name, TensorProto.INT64, [len(axes["axes"])])
     detector = spot(0, 0, 8, (constant, nothing), (mean, info))
-    assert explain(detector, crop(PX)).method == "occlusion"
+    assert explain(detector, crop(PX)[None]).method == "occlusion"
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 2), (3, 3), (2, 0)])

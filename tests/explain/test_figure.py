@@ -20,8 +20,9 @@ FRAME = Frame(np.full((40, 80, 3), 200, np.uint8), (0.25, 0.0, 0.75, 1.0))
 ROUTING = Routing("block 1", ("rank 4", "none"), (0.25, 0.75), np.array([[0, 1], [1, 1]]))
 
 
-def explanation(patches=((0.0, 0.0), (0.0, 0.0)), method="graph", routings=()):
-    return Explanation(np.array(patches, np.float32), method, tuple(routings))
+def explanation(patches=((0.0, 0.0), (0.0, 0.0)), method="graph", routings=(), squares=1):
+    patches = np.array(patches, np.float32)
+    return Explanation(patches, method, tuple(routings), logit=FINDING.logit, squares=squares)
 
 
 def drawn(explained, finding=FINDING, frame=FRAME):
@@ -46,6 +47,10 @@ def test_red_speaks_for_fake_and_blue_for_real():
     assert blue[2] > blue[0] + 80
     assert np.ptp(none) == 0
     assert 0 < pale[0] - pale[2] < (red[0] - red[2]) / 2
+
+
+def test_a_figure_of_one_of_several_squares_says_so():
+    assert not np.array_equal(drawn(explanation()), drawn(explanation(squares=3)))
 
 
 def test_the_same_value_has_the_same_colour_in_every_figure():

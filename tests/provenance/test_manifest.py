@@ -71,7 +71,7 @@ def test_a_broken_manifest_costs_neither_the_score_nor_the_scan(sign):
     start = signed.index(b"c2pa.claim")
     signed[start - 100 : start + 100] = bytes(200)
     crop = crop_bytes(bytes(signed), Preprocess(image_px=16), Limits(), Extras(provenance="brief"))
-    assert crop.pixels.shape == (16, 16, 3)
+    assert crop.pixels.shape == (1, 16, 16, 3)
     assert crop.provenance.kind == "undecided"
 
 

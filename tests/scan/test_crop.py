@@ -28,7 +28,7 @@ def test_every_format_is_read(tmp_path, suffix):
     found = crop(path)
     assert (found.width, found.height) == (30, 20)
     assert found.format == {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
-    assert found.pixels.shape == (16, 16, 3)
+    assert found.pixels.shape == (1, 16, 16, 3)
     assert found.pixels.min() >= 253
 
 

@@ -75,7 +75,7 @@ def test_a_child_gives_the_same_crop_as_this_process(tmp_path):
         crop = children.decode(str(tmp_path / "noise.png"))
     expected = np.asarray(image.crop((17, 12, 33, 28)))
     assert (crop.width, crop.height, crop.format) == (50, 40, "PNG")
-    assert np.array_equal(crop.pixels, expected)
+    assert np.array_equal(crop.pixels, expected[None])
 
 
 def test_a_bad_file_is_an_error_and_the_child_lives_on(tmp_path, white):

@@ -71,7 +71,7 @@ def test_a_hang_leaves_the_pixels_too(library):
     with Children(job(timeout_s=2.0)) as children:
         found = children.decode(with_manifest())
         assert found.provenance.detail == "metadata: not read, took longer than 2 s (--timeout)"
-        assert found.pixels.shape == (16, 16, 3)
+        assert found.pixels.shape == (1, 16, 16, 3)
         assert children.decode(encoded("PNG")).provenance is None
 
 

@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from fakescan.errors import ConfigError
 from fakescan.evaluate.metrics import roc_auc
+from fakescan.image import Preprocess, normalise, open_picture, views
+from fakescan.model.backbone import load_backbone
+from fakescan.model.checkpoint import load_checkpoint, restore
 from fakescan.model.detector import ModelConfig
 from fakescan.train.calibrate import fit_calibration
 from fakescan.train.run import train
+from fakescan.train.views import CENTRE
 
 HALVES = (
     ("source0", "source1", "source4", "source5"),
@@ -86,3 +91,40 @@ def test_a_run_that_held_nothing_out_is_named(shared_config, halves, tmp_path):
 def test_calibration_runs_and_held_out_sources_exclude_one_another(shared_config, halves):
     with pytest.raises(ConfigError, match="calibration_runs need validation 0"):
         replace(shared_config, calibration_runs=halves)
+
+
+def test_several_squares_of_a_held_out_image_are_averaged(shared_config, data, tmp_path):
+    """The tiny backbone sees 16 px of 40 x 36, so that corners are looked at."""
+    config = replace(shared_config, epochs=0, workers=0)
+    one = replace(config, preprocess=Preprocess(image_px=16))
+    three = replace(config, preprocess=Preprocess(image_px=16, crops=3))
+    for settings, name in ((one, "one"), (three, "three")):
+        train(settings, tmp_path / name)
+    singles, means = (
+        {row["path"]: float(row["logit"]) for row in rows(tmp_path / name)}
+        for name in ("one", "three")
+    )
+    assert singles.keys() == means.keys()
+    checkpoint = load_checkpoint(tmp_path / "three" / "checkpoint.safetensors")
+    model = restore(checkpoint, load_backbone(config.backbone)).eval()
+    for key, mean in means.items():
+        squares = views(open_picture(data / key).image, checkpoint.preprocess)
+        with torch.no_grad():
+            logits = model(torch.from_numpy(normalise(squares, checkpoint.preprocess))).logit
+        assert len(logits) == 3
+        assert mean == pytest.approx(float(logits.mean()), abs=0.02)
+    assert any(abs(singles[key] - means[key]) > 0.05 for key in means)
+
+
+def test_the_centre_view_takes_its_turn_with_the_random_ones(shared_config, tmp_path):
+    config = replace(shared_config, draws=2, centre_view=True)
+    assert config.views == (CENTRE, 0, 1)
+    assert replace(config, centre_view=False).views == (0, 1)
+    plain = tmp_path / "plain"
+    train(replace(shared_config, epochs=0), plain)
+    train(replace(shared_config, epochs=0, centre_view=True), tmp_path / "centre")
+    heads = [
+        load_checkpoint(folder / "checkpoint.safetensors").state["head.weight"]
+        for folder in (plain, tmp_path / "centre")
+    ]
+    assert not torch.equal(*heads)
