@@ -12,7 +12,7 @@ from fakescan import Detector
 from fakescan.data.augment import Augmentation
 from fakescan.data.samples import Sample
 from fakescan.errors import ConfigError
-from fakescan.evaluate.benchmark import score_samples
+from fakescan.evaluate.score import ScoreSettings, score_samples
 from fakescan.image import Preprocess, view, views
 from fakescan.records import Summary, mean_logits
 from fakescan.scan.pipeline import ScanSettings, scan
@@ -111,7 +111,8 @@ def test_a_scan_the_library_and_an_evaluation_average_alike(three, photo):
     (alone,) = Detector(three).score([photo])
     assert alone.logit == found.logit
     sample = Sample(path=photo, key="photo", label=0, source="")
-    assert score_samples([sample], session, THREE).logits.tolist() == [found.logit]
+    scored = score_samples([sample], session, THREE, ScoreSettings(workers=1))
+    assert scored.plain.logits.tolist() == [found.logit]
 
 
 def test_a_perturbation_may_leave_fewer_squares(three, photo):

@@ -62,6 +62,14 @@ class Split:
     """One line for the person who reads the figures."""
 
 
+def content_groups(samples: Sequence[Sample]) -> list[int]:
+    """Which samples share their content (a pair, an image and what was derived from it), (N,).
+
+    The number of a group is the place of its first sample; most are alone in theirs.
+    """
+    return _connect(len(samples), _content_links(samples))
+
+
 def assign_groups(samples: Sequence[Sample]) -> dict[str, str]:
     """Group of every sample, by key."""
     return group(samples).groups

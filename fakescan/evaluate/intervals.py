@@ -11,6 +11,7 @@ Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,15 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def is_known(self) -> bool:
+        """False where there was nothing to measure."""
+        return not math.isnan(self.value)
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+"""A figure that these data do not give."""
+
 
 def resample(strata: NDArray[np.int_], *, resamples: int = RESAMPLES, seed: int = 0) -> Weights:
     """How often each image is drawn in each resample, (S, N); every stratum keeps its size.
@@ -43,13 +53,18 @@ def resample(strata: NDArray[np.int_], *, resamples: int = RESAMPLES, seed: int 
         resamples: S.
         seed: the same seed gives the same draws.
     """
+    return draw_counts(strata, resamples, seed).astype(np.float64)
+
+
+def draw_counts(strata: NDArray[np.int_], resamples: int, seed: int) -> NDArray[np.uint16]:
+    """The same as whole numbers, which take a quarter of the memory."""
     rng = np.random.default_rng(seed)
-    weights = np.zeros((resamples, len(strata)))
+    counts = np.zeros((resamples, len(strata)), np.uint16)
     for stratum in np.unique(strata):
         (places,) = np.nonzero(strata == stratum)
-        count = len(places)
-        weights[:, places] = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return weights
+        size = len(places)
+        counts[:, places] = rng.multinomial(size, np.full(size, 1 / size), size=resamples)
+    return counts
 
 
 def estimate(
@@ -89,6 +104,12 @@ def estimate_difference(
 
 
 def bounded(value: float, resampled: Weights) -> Estimate:
-    """A figure with the percentiles of its resampled values, (S,)."""
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    """A figure with the percentiles of its resampled values, (S,).
+
+    A resample that left out a whole class has no value (NaN) and does not count.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if math.isnan(value) or not len(known):
+        return Estimate(value, math.nan, math.nan)
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value, float(low), float(high))

@@ -8,6 +8,7 @@ damaged image could do to this process is ever unpickled by the parent:
     in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
            "looks": [[name, K], ...],                          the unperturbed image first
+           "properties": null or [number, ...],
            "frame": null or {"size": [H, W], "box": [left, top, right, bottom]}}
           and K * S * S * 3 bytes of RGB for each look, T bytes of WebP, and H * W * 3 bytes of RGB
     or    {"error": "why there are no pixels", "sha256": ...}
@@ -104,6 +105,7 @@ def _send_pixels(send: Send, crop: Crop) -> None:
         "sha256": crop.sha256,
         "thumbnail": len(thumbnail),
         "looks": [[name, len(squares)] for name, squares in crop.looks.items()],
+        "properties": crop.properties,
         "frame": frame and {"size": frame.whole.shape[:2], "box": frame.box},
     }
     looks = (look.tobytes() for look in crop.looks.values())

@@ -1,5 +1,8 @@
 """What a file says without its pictures."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -72,3 +75,15 @@ def test_a_broken_file_is_an_image_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(ImageError):
         properties(tmp_path / "a.png")
+
+
+HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.*"))
+
+
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
+def test_a_hostile_file_has_properties_or_a_reason(path):
+    try:
+        found = properties(path)
+    except ImageError:
+        return
+    assert np.isfinite(found).all()
