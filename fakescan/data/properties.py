@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from fakescan.image import FORMATS, Limits, Picture, open_picture
+from fakescan.reasons import reasons
 
 MODES = ("L", "RGB", "RGBA", "P", "CMYK")
 BITS_PER_PIXEL = "bits_per_pixel"
@@ -46,10 +47,21 @@ def properties(path: Path, limits: Limits | None = None) -> NDArray[np.float64]:
     Raises:
         ImageError: it cannot be read.
     """
-    picture = open_picture(path, limits)
-    with Image.open(path, formats=(picture.format,)) as header:
-        values = {**_shape(picture), **_storage(header)}
-    values[BITS_PER_PIXEL] = 8 * path.stat().st_size / (picture.width * picture.height)
+    return properties_of(open_picture(path, limits), path, limits)
+
+
+def properties_of(
+    picture: Picture, path: Path, limits: Limits | None = None
+) -> NDArray[np.float64]:
+    """As `properties`, of a picture that was decoded from this file.
+
+    Raises:
+        ImageError: the file has gone, or changed.
+    """
+    with reasons(FORMATS, (limits or Limits()).max_megapixels):
+        with Image.open(path, formats=(picture.format,)) as header:
+            values = {**_shape(picture), **_storage(header)}
+        values[BITS_PER_PIXEL] = 8 * path.stat().st_size / (picture.width * picture.height)
     return np.array([values[name] for name in NAMES])
 
 

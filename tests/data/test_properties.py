@@ -72,3 +72,9 @@ def test_a_broken_file_is_an_image_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(ImageError):
         properties(tmp_path / "a.png")
+
+
+def test_an_image_above_the_limit_of_pillow_and_below_ours_is_read(tmp_path, photo, monkeypatch):
+    photo(32, 24).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read(tmp_path / "a.png")["width"] == 32
