@@ -69,8 +69,7 @@ def assign_groups(samples: Sequence[Sample]) -> dict[str, str]:
 
 def group(samples: Sequence[Sample]) -> Grouping:
     """Group by source, else sub-folder, else near-duplicates: the first with two for each label."""
-    links = _content_links(samples)
-    origins = _origins(samples, _connect(len(samples), links))
+    origins = _origins(samples, content_groups(samples))
     counted = _counted(samples)
     for kind, names in (
         ("source", [s.source for s in samples]),
@@ -79,7 +78,8 @@ def group(samples: Sequence[Sample]) -> Grouping:
         groups = {s.key: names[origin] for s, origin in zip(samples, origins, strict=True)}
         if _least_groups(counted, groups) >= SPREAD:
             return Grouping(groups, kind)
-    clusters = _connect(len(samples), [*links, *_duplicate_links(samples)])
+    links = [*_content_links(samples), *_duplicate_links(samples)]
+    clusters = _connect(len(samples), links)
     return Grouping({s.key: samples[i].key for s, i in zip(samples, clusters, strict=True)}, LAST)
 
 
@@ -112,6 +112,14 @@ def hold_out(
     held = {key for key, name in grouping.groups.items() if name in chosen}
     is_optimistic = grouping.kind == LAST
     return _split(samples, held, is_optimistic=is_optimistic, what=grouping.kind)
+
+
+def content_groups(samples: Sequence[Sample]) -> list[int]:
+    """A number for every sample, the same for those that share content by what the data says.
+
+    These are the members of an aligned pair, and an image with what was derived from it.
+    """
+    return _connect(len(samples), _content_links(samples))
 
 
 def _split(samples: Sequence[Sample], held: set[str], *, is_optimistic: bool, what: str) -> Split:
@@ -193,7 +201,7 @@ def _named(samples: Sequence[Sample], patterns: tuple[str, ...]) -> set[str]:
             raise DatasetError(
                 f"validation source {pattern!r}: no such source; known: {', '.join(known)}"
             )
-    content = _connect(len(samples), _content_links(samples))
+    content = content_groups(samples)
     held = {
         part
         for s, part in zip(samples, content, strict=True)

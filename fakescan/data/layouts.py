@@ -86,12 +86,13 @@ def _leaf(above: Sequence[str], label: int, sibling: str = "") -> Leaf:
     source = [*above, sibling] if sibling else list(above)
     if split:
         source.remove(split)
-    known = (_genimage_name(part) for part in source)
+    known = (genimage_name(part) for part in source)
     generator = next(filter(None, known), sibling or next(iter(source), ""))
     return Leaf(label, split, "/".join(source), generator if label else "")
 
 
-def _genimage_name(folder: str) -> str:
+def genimage_name(folder: str) -> str:
+    """The generator that a folder of GenImage is called after, as its README writes it, or ""."""
     bare = re.sub(r"[^a-z0-9]", "", _GENIMAGE_PREFIX.sub("", folder).lower())
     return GENIMAGE.get(bare, "")
 
