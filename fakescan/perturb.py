@@ -17,7 +17,7 @@ from functools import cache
 from PIL import Image, ImageFilter
 
 from fakescan.errors import ConfigError
-from fakescan.image import to_rgb
+from fakescan.image import resize_short, to_rgb
 
 ROBUSTNESS = (
     *(f"blur:{sigma_px}" for sigma_px in (1, 2, 3, 4)),
@@ -28,6 +28,9 @@ PLAIN = ""
 """Among names of perturbations, the image as it is."""
 MAX_SIGMA_PX = 100.0
 """Nothing is left of an image long before."""
+EQUAL_QUALITY = 96
+"""As Grommelt et al., "Fake or JPEG? Revealing common biases in generated image detection
+datasets", arXiv 2403.17608, compress both classes."""
 MAX_SCALE = 4.0
 """Larger images would only cost time and memory."""
 
@@ -112,10 +115,24 @@ def crop(image: Image.Image, fraction: float) -> Image.Image:
     return to_rgb(image).crop((left, top, left + width, top + height))
 
 
+def equalise(image: Image.Image, short_px: float) -> Image.Image:
+    """Scale a longer shorter side down to this, bicubic, then encode as JPEG of quality 96.
+
+    What was done to both classes alike cannot tell them apart: their formats and sizes.
+    """
+    if short_px < 1 or short_px != int(short_px):
+        raise ConfigError(f"equalise: pixels must be a whole number from 1, got {short_px:g}")
+    rgb = to_rgb(image)
+    if min(rgb.size) > short_px:
+        rgb = resize_short(rgb, int(short_px))
+    return jpeg(rgb, EQUAL_QUALITY)
+
+
 FUNCTIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "jpeg": jpeg,
     "blur": blur,
     "resize": resize,
     "crop": crop,
+    "equalise": equalise,
 }
 """By the name that `parse` takes."""

@@ -13,7 +13,13 @@ def noise():
 
 @pytest.mark.parametrize(
     ("function", "strength"),
-    [(perturb.jpeg, 50), (perturb.blur, 1.5), (perturb.resize, 0.5), (perturb.crop, 0.5)],
+    [
+        (perturb.jpeg, 50),
+        (perturb.blur, 1.5),
+        (perturb.resize, 0.5),
+        (perturb.crop, 0.5),
+        (perturb.equalise, 30),
+    ],
 )
 def test_the_same_strength_gives_the_same_pixels(noise, function, strength):
     before = noise.copy()
@@ -38,6 +44,14 @@ def test_blur_spreads_a_point_as_a_gaussian_does():
     row = np.asarray(perturb.blur(point, 2.0), float)[:, :, 0].sum(0)
     x = np.arange(41) - 20
     assert (row * x**2).sum() / row.sum() == pytest.approx(4.0, rel=0.35)
+
+
+def test_equalised_images_have_one_size_and_one_compression(noise):
+    found = perturb.equalise(noise, 30)
+    assert found.size == (40, 30)
+    small = perturb.equalise(found, 30)
+    assert small.size == (40, 30)  # what is smaller already is only compressed
+    assert np.array_equal(np.asarray(small), np.asarray(perturb.jpeg(found, 96)))
 
 
 def test_sizes(noise):

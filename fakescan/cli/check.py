@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fakescan.cli.output import FileOutput
 
 NEEDED = ("imagehash", "pebble")
-"""Packages of the extra `check`."""
+"""Packages of the extra `evaluate`."""
 SUFFIXES = (".json", ".csv")
 EXCEEDED = 1
 """Exit code, only with a limit."""
@@ -92,21 +92,14 @@ def check(
     """
     from rich.console import Console
 
+    _require_packages()
+    from fakescan.check.files import read_files
+    from fakescan.check.run import Limits, exceeded
+    from fakescan.check.run import check as run_check
     from fakescan.cli.progress import count_progress
     from fakescan.data.recognise import recognise
     from fakescan.data.samples import read_samples
-    from fakescan.errors import ConfigError
 
-    try:
-        from fakescan.check.files import read_files
-        from fakescan.check.run import Limits, exceeded
-        from fakescan.check.run import check as run_check
-    except ModuleNotFoundError as e:
-        if (e.name or "").partition(".")[0] not in NEEDED:
-            raise
-        raise ConfigError(
-            f"check: needs the package {e.name}: pip install 'fakescan[check]'"
-        ) from e
     limits = Limits(
         properties_auc=max_properties_auc,
         unreadable=max_unreadable,
@@ -128,6 +121,16 @@ def check(
         console.print(f"fakescan: {line}", markup=False)
     if lines:
         raise typer.Exit(EXCEEDED)
+
+
+def _require_packages() -> None:
+    from importlib.util import find_spec
+
+    from fakescan.errors import ConfigError
+
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise ConfigError(f"check: needs the package {name}: pip install 'fakescan[evaluate]'")
 
 
 def _open(paths: Sequence[Path], stack: ExitStack) -> list[FileOutput]:

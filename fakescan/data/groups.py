@@ -62,6 +62,14 @@ class Split:
     """One line for the person who reads the figures."""
 
 
+def content_groups(samples: Sequence[Sample]) -> list[int]:
+    """Which samples share their content (a pair, an image and what was derived from it), (N,).
+
+    The number of a group is the place of its first sample; most are alone in theirs.
+    """
+    return _connect(len(samples), _content_links(samples))
+
+
 def assign_groups(samples: Sequence[Sample]) -> dict[str, str]:
     """Group of every sample, by key."""
     return group(samples).groups
@@ -112,14 +120,6 @@ def hold_out(
     held = {key for key, name in grouping.groups.items() if name in chosen}
     is_optimistic = grouping.kind == LAST
     return _split(samples, held, is_optimistic=is_optimistic, what=grouping.kind)
-
-
-def content_groups(samples: Sequence[Sample]) -> list[int]:
-    """A number for every sample, the same for those that share content by what the data says.
-
-    These are the members of an aligned pair, and an image with what was derived from it.
-    """
-    return _connect(len(samples), _content_links(samples))
 
 
 def _split(samples: Sequence[Sample], held: set[str], *, is_optimistic: bool, what: str) -> Split:

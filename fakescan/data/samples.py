@@ -1,7 +1,7 @@
 """Labelled folders and manifests -> samples.
 
 Folder layouts: `fakescan.data.layouts`. A manifest CSV has at least the columns path and label;
-source, split, generator, pair and derived_from are used when present, others are ignored.
+source, split, generator, family, pair and derived_from are used when present, others are ignored.
 Nothing is opened here: an image that cannot be read is counted by whoever reads it.
 """
 
@@ -33,6 +33,8 @@ class Sample:
     """Where it came from; what validation holds out together."""
     split: str = ""
     generator: str = ""
+    family: str = ""
+    """Kind of generator, such as GAN or diffusion, where a manifest says so."""
     pair: str = ""
     """Shared by a real and the fake made from it; empty outside aligned pairs."""
     derived_from: str = ""
@@ -96,9 +98,18 @@ def subsample(samples: Iterable[Sample], *, per_label: int, seed: int) -> list[S
     A hash of key and seed decides, so that subsets are the same everywhere and a smaller one
     lies inside a larger one. Members of a pair are taken together.
     """
-    ranked = sorted(samples, key=lambda s: (_rank(s.pair or s.key, seed), s.key))
+    ranked = shuffled(samples, seed)
     kept = [s for label in (0, 1) for s in [r for r in ranked if r.label == label][:per_label]]
     return sorted(kept, key=lambda s: s.key)
+
+
+def shuffled(samples: Iterable[Sample], seed: int) -> list[Sample]:
+    """In an order that a hash of key and seed decides, members of a pair side by side.
+
+    The same samples come in the same order among any others, so that the first ones of a smaller
+    number lie inside those of a larger one.
+    """
+    return sorted(samples, key=lambda s: (_rank(s.pair or s.key, seed), s.key))
 
 
 def _rank(name: str, seed: int) -> bytes:
@@ -159,6 +170,7 @@ def _from_row(row: dict[str, str], manifest: Path, where: str) -> Sample:
         source=values.get("source") or leaf.source,
         split=values.get("split") or leaf.split,
         generator=values.get("generator") or leaf.generator,
+        family=values.get("family", ""),
         pair=values.get("pair", ""),
         derived_from=values.get("derived_from", ""),
     )

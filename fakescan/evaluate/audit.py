@@ -21,6 +21,7 @@ from fakescan.evaluate.intervals import Estimate, estimate
 from fakescan.evaluate.metrics import Labels, Scores, weighted_auc
 
 NEIGHBOURS = 15
+"""Of fewer than twice as many files, half are asked: all of them would say nothing."""
 PER_LABEL = 2000
 """Reals and fakes that are enough for the AUC; its time grows with their square."""
 
@@ -101,7 +102,7 @@ def nearest_fakes(labels: Labels, values: NDArray[np.float64]) -> Scores:
     """
     ranks = np.stack([_ranks(column) for column in values.T], axis=1)  # (N, P)
     counts = np.bincount(labels, minlength=2)
-    nth = min(NEIGHBOURS, len(labels) - 1) - 1
+    nth = min(NEIGHBOURS, max(1, len(labels) // 2)) - 1
     scores = np.zeros(len(labels))
     for i, rank in enumerate(ranks):
         distance = np.abs(ranks - rank).sum(axis=1)  # (N,)

@@ -1,49 +1,28 @@
-"""Figures per source: every source of fakes against the reals that it is fairly compared with.
+"""Figures of every row: some fakes against the reals that they are fairly compared with.
 
-Which reals those are is data (`Pairing`, read from TOML): thumbnails against thumbnails, shrunk
-paintings against their originals. AUC is the main figure; AP and accuracy are stated as if there
-were as many reals as fakes. All rows share one set of resamples, drawn within each source and
-label, so that the mean over sources has an interval too.
+Which those are is `fakescan.evaluate.pairing`'s business. AUC is the main figure. AP, accuracy,
+ECE and the share of uncertain images are stated as if there were as many reals as fakes;
+`ap_unbalanced` is the AP of the images as they are. All rows share one set of resamples, drawn by
+group within each source and label (`fakescan.evaluate.drawn`), so that the mean over rows has an
+interval too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.data.samples import Sample
-from fakescan.errors import ConfigError, DatasetError, ImageError
-from fakescan.evaluate.intervals import RESAMPLES, Estimate, bounded, resample
-from fakescan.evaluate.metrics import Weights, weighted_ap_one_to_one, weighted_auc
-from fakescan.image import Limits, Preprocess, open_picture, view
-from fakescan.records import Band, Calibration, Scorer
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pairing:
-    """Which reals a source of fakes is compared with."""
-
-    pairs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Glob of fake sources -> globs of real sources; the first glob that matches counts."""
-    others: tuple[str, ...] = ("*",)
-    """Globs of the reals for fakes that none of `pairs` matches."""
-
-    def __post_init__(self) -> None:
-        for fakes, reals in self.pairs.items():
-            if isinstance(reals, str) or not all(isinstance(glob, str) for glob in reals):
-                raise ConfigError(f"pairs: {fakes!r} needs a list of globs of real sources")
-
-    def reals_of(self, source: str) -> Sequence[str]:
-        """Globs of the real sources that this source of fakes is compared with."""
-        for fakes, reals in self.pairs.items():
-            if fnmatchcase(source, fakes):
-                return reals
-        return self.others
+from fakescan.errors import DatasetError
+from fakescan.evaluate.drawn import Drawn
+from fakescan.evaluate.figures import Called, RowScores, figures_of
+from fakescan.evaluate.intervals import RESAMPLES, UNKNOWN, Estimate, bounded
+from fakescan.evaluate.metrics import Weights
+from fakescan.evaluate.pairing import Comparison, Pairing, compare
+from fakescan.records import Band, Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +31,50 @@ class ScoreTable:
 
     samples: tuple[Sample, ...]
     logits: NDArray[np.float64]
-    """(N,), in the order of `samples`."""
+    """(N,), in the order of `samples`; of somebody else's detector, whatever ranks them."""
     unreadable: tuple[tuple[str, str], ...] = ()
     """Key and reason of every sample that could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """What a detector gives on some fakes against some reals."""
+    """What a detector gives on some fakes against some reals; unknown ones are NaN."""
 
     auc: Estimate
     ap: Estimate
     """At as many reals as fakes."""
+    ap_unbalanced: Estimate
+    """With the classes as they are."""
     acc: Estimate
-    """Mean of the share of fakes found and the share of reals not called fake."""
+    """Mean of `fake_acc` and `real_acc`."""
+    real_acc: Estimate
+    """Share of reals not called fake."""
     fake_acc: Estimate
     """Share of fakes found: called fake."""
-    called_fake: Estimate
-    """Share of reals called fake."""
+    tpr_at_1: Estimate
+    """Share of fakes found by a threshold that calls at most 1 % of these reals fake."""
+    tpr_at_5: Estimate
+    """The same with 5 %."""
+    ece: Estimate
+    """Expected calibration error, at as many reals as fakes."""
+    uncertain: Estimate
+    """Mean over the classes of the share between the thresholds."""
+    oracle_acc: Estimate
+    """Mean of real and fake accuracy at the threshold that is best on these very images."""
+
+
+FIGURES = tuple(field.name for field in fields(Figures))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One source of fakes."""
+    """One source of fakes, one generator, or the mean of a family."""
 
     source: str
     fakes: int
     reals: int
     figures: Figures
+    family: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +92,11 @@ class Benchmark:
 
     rows: tuple[Row, ...]
     mean: Figures
-    """Over sources of fakes, each counting once."""
+    """Over rows, each counting once."""
     reals: tuple[RealRow, ...]
     unreadable: tuple[tuple[str, str], ...]
-
-
-def score_samples(
-    samples: Iterable[Sample],
-    scorer: Scorer,
-    preprocess: Preprocess,
-    batch_size: int = 32,
-    limits: Limits | None = None,
-) -> ScoreTable:
-    """Score every sample as a scan would; what cannot be read is listed, not fatal."""
-    scored: list[Sample] = []
-    unreadable: list[tuple[str, str]] = []
-    logits: list[NDArray[np.float32]] = []
-    crops = _read(samples, preprocess, limits, unreadable)
-    while batch := list(islice(crops, batch_size)):
-        scored += [sample for sample, _ in batch]
-        logits.append(scorer.logits(np.stack([crop for _, crop in batch])))
-    values = np.concatenate(logits).astype(np.float64) if logits else np.zeros(0)
-    return ScoreTable(tuple(scored), values, tuple(unreadable))
+    families: tuple[Row, ...] = ()
+    """Means over the rows of each family."""
 
 
 def evaluate_by_source(
@@ -143,107 +121,100 @@ def evaluate_by_source(
     Raises:
         DatasetError: no fakes, or fakes without a real to compare them with.
     """
-    calibration, band = calibration or Calibration(), band or Band()
-    scores = [calibration.score(float(logit)) for logit in table.logits]
-    resampled = _Resampled.draw(table, np.array(scores) >= band.t_fake, resamples, seed)
-    fakes = sorted({s.source for s in table.samples if s.label == 1})
-    if not fakes:
+    if not any(s.label for s in table.samples):
         raise DatasetError("no fake image could be read, so that there is nothing to compare")
-    places = {source: _places(table, source, pairing) for source in fakes}
-    values = {source: resampled.figures(places[source]) for source in fakes}
-    rows = tuple(_row(table, source, places[source], values[source]) for source in fakes)
-    mean = {name: np.mean([v[name] for v in values.values()], axis=0) for name in values[fakes[0]]}
-    return Benchmark(rows, _bound(mean), _real_rows(table, resampled), table.unreadable)
+    called = Called.by_band(table.logits, calibration or Calibration(), band or Band())
+    drawn = Drawn.draw(table.samples, resamples, seed)
+    return evaluate_rows(table, compare(table.samples, pairing=pairing), called, drawn)
 
 
-@dataclass(frozen=True, slots=True)
-class _Resampled:
-    """Labels, logits and calls of all images with their weightings, the even one first."""
+def evaluate_rows(
+    table: ScoreTable, comparisons: Sequence[Comparison], called: Called, drawn: Drawn
+) -> Benchmark:
+    """Figures of every comparison, with 95 % intervals.
 
-    labels: NDArray[np.int_]
-    logits: NDArray[np.float64]
-    is_called: NDArray[np.bool_]
-    weights: Weights  # (1 + S, N)
+    Args:
+        table: what was scored of the comparisons' samples; a comparison of which no fake or no
+            real is there gets no row.
+        comparisons: what meets what.
+        called: verdicts and probabilities of the table's images.
+        drawn: resamples of the table's images.
 
-    @classmethod
-    def draw(
-        cls, table: ScoreTable, is_called: NDArray[np.bool_], resamples: int, seed: int
-    ) -> _Resampled:
-        names = [f"{s.label} {s.source}" for s in table.samples]
-        strata = np.unique(names, return_inverse=True)[1]
-        drawn = resample(strata, resamples=resamples, seed=seed)
-        labels = np.array([s.label for s in table.samples], dtype=np.int64)
-        return cls(labels, table.logits, is_called, np.vstack([np.ones((1, len(names))), drawn]))
-
-    def figures(self, places: NDArray[np.int_]) -> dict[str, Weights]:
-        """Each figure of these images, once per weighting, (1 + S,)."""
-        labels, logits = self.labels[places], self.logits[places]
-        weights = self.weights[:, places]
-        found = self.share_called(places[labels == 1])
-        called = self.share_called(places[labels == 0])
-        return {
-            "auc": weighted_auc(labels, logits, weights),
-            "ap": weighted_ap_one_to_one(labels, logits, weights),
-            "acc": (found + 1 - called) / 2,
-            "fake_acc": found,
-            "called_fake": called,
-        }
-
-    def share_called(self, places: NDArray[np.int_]) -> Weights:
-        """Share of these images that is called fake, (1 + S,)."""
-        weights = self.weights[:, places]
-        share: Weights = (weights * self.is_called[places]).sum(axis=1) / weights.sum(axis=1)
-        return share
-
-
-def _read(
-    samples: Iterable[Sample],
-    preprocess: Preprocess,
-    limits: Limits | None,
-    unreadable: list[tuple[str, str]],
-) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
-    for sample in samples:
-        try:
-            crop = view(open_picture(sample.path, limits).image, preprocess)
-        except ImageError as e:
-            unreadable.append((sample.key, str(e)))
-        else:
-            yield sample, crop
-
-
-def _places(table: ScoreTable, source: str, pairing: Pairing) -> NDArray[np.int_]:
-    """Where the fakes of a source and their reals are in the table."""
-    globs = pairing.reals_of(source)
-    places = np.array(
-        [
-            i
-            for i, s in enumerate(table.samples)
-            if (s.source == source if s.label else any(fnmatchcase(s.source, g) for g in globs))
-        ]
+    Raises:
+        DatasetError: no comparison has both fakes and reals in the table.
+    """
+    chosen = [(c, places) for c in comparisons if (places := places_of(table, c)) is not None]
+    if not chosen:
+        raise DatasetError("no fake image and none to compare it with could be read")
+    scores = RowScores(np.array([s.label for s in table.samples]), table.logits, called, drawn)
+    values = [figures_of(scores, places) for _, places in chosen]
+    rows = tuple(
+        _row(table, comparison, places, figures)
+        for (comparison, places), figures in zip(chosen, values, strict=True)
     )
-    if all(table.samples[i].label for i in places):
-        raise DatasetError(f"{source}: no real image of {', '.join(globs)} to compare with")
-    return places
+    return Benchmark(
+        rows,
+        _mean(values),
+        _real_rows(table, scores),
+        table.unreadable,
+        _families(rows, values, [places for _, places in chosen]),
+    )
+
+
+def places_of(table: ScoreTable, comparison: Comparison) -> NDArray[np.int_] | None:
+    """Where a comparison's images are in the table, (n,); None if a class is not there at all."""
+    wanted = {s.key for s in (*comparison.fakes, *comparison.reals)}
+    places = [i for i, s in enumerate(table.samples) if s.key in wanted]
+    if len({table.samples[i].label for i in places}) < 2:
+        return None
+    return np.array(places)
 
 
 def _row(
-    table: ScoreTable, source: str, places: NDArray[np.int_], values: dict[str, Weights]
+    table: ScoreTable,
+    comparison: Comparison,
+    places: NDArray[np.int_],
+    values: Mapping[str, Weights],
 ) -> Row:
     fakes = sum(table.samples[i].label for i in places)
-    return Row(source, fakes, len(places) - fakes, _bound(values))
+    return Row(comparison.name, fakes, len(places) - fakes, _bound(values), comparison.family)
 
 
-def _real_rows(table: ScoreTable, resampled: _Resampled) -> tuple[RealRow, ...]:
+def _families(
+    rows: Sequence[Row],
+    values: Sequence[Mapping[str, Weights]],
+    places: Sequence[NDArray[np.int_]],
+) -> tuple[Row, ...]:
+    found = []
+    for family in sorted({row.family for row in rows}):
+        own = [i for i, row in enumerate(rows) if row.family == family]
+        images = len(np.unique(np.concatenate([places[i] for i in own])))
+        fakes = sum(rows[i].fakes for i in own)
+        mean = _mean([values[i] for i in own])
+        found.append(Row(family, fakes, images - fakes, mean, family))
+    return tuple(found)
+
+
+def _real_rows(table: ScoreTable, scores: RowScores) -> tuple[RealRow, ...]:
+    places: dict[str, list[int]] = {}
+    for i, sample in enumerate(table.samples):
+        if not sample.label:
+            places.setdefault(sample.source, []).append(i)
     rows = []
-    for source in sorted({s.source for s in table.samples if s.label == 0}):
-        places = np.array(
-            [i for i, s in enumerate(table.samples) if s.label == 0 and s.source == source]
-        )
-        share = resampled.share_called(places)
-        rows.append(RealRow(source, len(places), bounded(float(share[0]), share[1:])))
+    for source in sorted(places):
+        called = UNKNOWN
+        if scores.called.is_fake is not None:
+            share = scores.share(scores.called.is_fake, np.array(places[source]))
+            called = bounded(float(share[0]), share[1:])
+        rows.append(RealRow(source, len(places[source]), called))
     return tuple(rows)
 
 
+def _mean(values: Sequence[Mapping[str, Weights]]) -> Figures:
+    return _bound({name: np.mean([v[name] for v in values], axis=0) for name in values[0]})
+
+
 def _bound(values: Mapping[str, Weights]) -> Figures:
-    """The even weighting's figures with the percentiles of the others."""
-    return Figures(**{name: bounded(float(v[0]), v[1:]) for name, v in values.items()})
+    """The even weighting's figures with the percentiles of the others; NaN for what is missing."""
+    found = {name: bounded(float(v[0]), v[1:]) for name, v in values.items()}
+    return Figures(**{name: found.get(name, UNKNOWN) for name in FIGURES})

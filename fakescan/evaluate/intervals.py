@@ -11,6 +11,7 @@ Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,15 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    @property
+    def is_known(self) -> bool:
+        """False where there was nothing to measure."""
+        return not math.isnan(self.value)
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+"""A figure that these data do not give."""
 
 
 def resample(strata: NDArray[np.int_], *, resamples: int = RESAMPLES, seed: int = 0) -> Weights:
@@ -89,6 +99,12 @@ def estimate_difference(
 
 
 def bounded(value: float, resampled: Weights) -> Estimate:
-    """A figure with the percentiles of its resampled values, (S,)."""
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    """A figure with the percentiles of its resampled values, (S,).
+
+    A resample that left out a whole class has no value (NaN) and does not count.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if math.isnan(value) or not len(known):
+        return Estimate(value, math.nan, math.nan)
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value, float(low), float(high))

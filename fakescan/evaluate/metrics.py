@@ -21,6 +21,8 @@ Weights = NDArray[np.float64]
 
 ECE_BINS = 15
 """As Guo et al., "On calibration of modern neural networks", arXiv 1706.04599."""
+ROUNDING = 1e-9
+"""By which a share may exceed its limit: weights are sums of floats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,12 +40,59 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The weight at or above each distinct score, from the highest score down."""
+    """The weight at or above each distinct score, from the highest score down.
 
+    A weighting that leaves out all fakes, or all reals, has no figure: NaN.
+    """
+
+    thresholds: Scores
+    """(T,), the distinct scores, falling."""
     fakes: Weights
     """(S, T), non-decreasing; the last one is all fakes."""
     reals: Weights
     """(S, T), non-decreasing; the last one is all reals."""
+
+    @property
+    def tpr(self) -> Weights:
+        """Share of fakes at or above each score, (S, T)."""
+        return _ratio(self.fakes, self.fakes[:, -1:])
+
+    @property
+    def fpr(self) -> Weights:
+        """Share of reals at or above each score, (S, T)."""
+        return _ratio(self.reals, self.reals[:, -1:])
+
+    def auc(self) -> Weights:
+        """Area under the ROC curve, (S,)."""
+        height = self.fakes - np.diff(self.fakes, prepend=0.0) / 2  # (S, T), middle of each step
+        area = (height * np.diff(self.reals, prepend=0.0)).sum(axis=1)  # (S,)
+        return _ratio(area, self.fakes[:, -1] * self.reals[:, -1])
+
+    def ap(self) -> Weights:
+        """Average precision, (S,)."""
+        called = self.fakes + self.reals  # (S, T)
+        # A resample may leave out every image of the first steps: nothing called, nothing gained.
+        precision = np.divide(self.fakes, called, out=called * 0, where=called > 0)  # NaN stays
+        gained = np.diff(self.fakes, prepend=0.0)  # (S, T)
+        return _ratio((gained * precision).sum(axis=1), self.fakes[:, -1])
+
+    def one_to_one(self) -> Steps:
+        """The same with reals weighted so that they sum to the fakes."""
+        factor = _ratio(self.fakes[:, -1:], self.reals[:, -1:])  # (S, 1)
+        return Steps(self.thresholds, self.fakes, self.reals * factor)
+
+    def tpr_at_fpr(self, max_fpr: float) -> Weights:
+        """Largest share of fakes found with at most `max_fpr` of the reals called fake, (S,)."""
+        tpr, fpr = self.tpr, self.fpr
+        found = np.where(fpr <= max_fpr + ROUNDING, tpr, 0.0).max(axis=1)  # (S,)
+        out: Weights = np.where(np.isnan(tpr[:, -1] + fpr[:, -1]), np.nan, found)
+        return out
+
+    def best_balance(self) -> Weights:
+        """Highest mean of real and fake accuracy that any threshold gives, (S,): the oracle's."""
+        gain: Weights = (self.tpr - self.fpr).max(axis=1)
+        out: Weights = (1 + np.maximum(gain, 0.0)) / 2
+        return out
 
 
 def evaluate(labels: Labels, scores: Scores, threshold: float) -> Metrics:
@@ -87,9 +136,7 @@ def roc_auc(labels: Labels, scores: Scores) -> float:
 
 def tpr_at_fpr(labels: Labels, scores: Scores, max_fpr: float) -> float:
     """Largest share of fakes found with at most `max_fpr` of the reals called fake."""
-    steps = _steps(labels, scores, _even(labels))
-    is_allowed = steps.reals[0] <= max_fpr * steps.reals[0, -1]  # (T,)
-    return float(np.max(steps.fakes[0] / steps.fakes[0, -1], where=is_allowed, initial=0.0))
+    return float(ranked(labels, scores, _even(labels)).tpr_at_fpr(max_fpr)[0])
 
 
 def balanced_accuracy_threshold(labels: Labels, scores: Scores) -> float:
@@ -100,9 +147,9 @@ def balanced_accuracy_threshold(labels: Labels, scores: Scores) -> float:
 
     Source: the MoLE paper, "threshold tuned on a held-out validation set".
     """
-    steps = _steps(labels, scores, _even(labels))
-    distinct = np.unique(scores)[::-1]  # (T,), as in `steps`
-    balance = steps.fakes[0] / steps.fakes[0, -1] - steps.reals[0] / steps.reals[0, -1]  # (T,)
+    steps = ranked(labels, scores, _even(labels))
+    distinct = steps.thresholds
+    balance = (steps.tpr - steps.fpr)[0]  # (T,)
     best = len(balance) - 1 - int(np.argmax(balance[::-1]))
     if best + 1 == len(distinct):  # all called fake: there is nothing below
         return float(distinct[best])
@@ -117,48 +164,64 @@ def ece(labels: Labels, probabilities: Scores, bins: int = ECE_BINS) -> float:
         probabilities: of fake, (N,), in [0, 1].
         bins: of equal width; each counts by its images.
     """
+    return float(weighted_ece(labels, probabilities, _even(labels), bins)[0])
+
+
+def weighted_ece(
+    labels: Labels, probabilities: Scores, weights: Weights, bins: int = ECE_BINS
+) -> Weights:
+    """Expected calibration error of every weighting, (S, N) -> (S,)."""
     place = np.minimum((probabilities * bins).astype(np.int64), bins - 1)  # (N,)
-    gaps = np.bincount(place, weights=probabilities - labels, minlength=bins)  # (bins,)
-    return float(np.abs(gaps).sum() / len(labels))
+    is_in = (place[:, None] == np.arange(bins)).astype(np.float64)  # (N, bins)
+    gaps = (weights * (probabilities - labels)) @ is_in  # (S, bins)
+    return _ratio(np.abs(gaps).sum(axis=1), weights.sum(axis=1))
 
 
 def weighted_ap(labels: Labels, scores: Scores, weights: Weights) -> Weights:
     """Average precision of every weighting, (S, N) -> (S,)."""
-    return _ap(_steps(labels, scores, weights))
+    return ranked(labels, scores, weights).ap()
 
 
 def weighted_ap_one_to_one(labels: Labels, scores: Scores, weights: Weights) -> Weights:
     """Average precision at as many reals as fakes of every weighting, (S, N) -> (S,)."""
-    steps = _steps(labels, scores, weights)
-    factor = steps.fakes[:, -1:] / steps.reals[:, -1:]  # (S, 1)
-    return _ap(Steps(steps.fakes, steps.reals * factor))
+    return ranked(labels, scores, weights).one_to_one().ap()
 
 
 def weighted_auc(labels: Labels, scores: Scores, weights: Weights) -> Weights:
     """Area under the ROC curve of every weighting, (S, N) -> (S,)."""
-    steps = _steps(labels, scores, weights)
-    height = steps.fakes - np.diff(steps.fakes, prepend=0.0) / 2  # (S, T), middle of each step
-    area = (height * np.diff(steps.reals, prepend=0.0)).sum(axis=1)  # (S,)
-    out: Weights = area / (steps.fakes[:, -1] * steps.reals[:, -1])
+    return ranked(labels, scores, weights).auc()
+
+
+def even_classes(labels: Labels, weights: Weights) -> Weights:
+    """The weightings with reals scaled so that they sum to the fakes, (S, N); NaN without."""
+    fakes, reals = (weights[:, labels == label].sum(axis=1, keepdims=True) for label in (1, 0))
+    factor = _ratio(fakes, reals)  # (S, 1)
+    out: Weights = np.where(labels == 1, weights, weights * factor)
     return out
 
 
-def _ap(steps: Steps) -> Weights:
-    called = steps.fakes + steps.reals  # (S, T)
-    # A resample may leave out every image of the first steps: nothing is called, nothing gained.
-    precision = np.divide(steps.fakes, called, out=np.zeros_like(called), where=called > 0)
-    gained = np.diff(steps.fakes, prepend=0.0)  # (S, T)
-    out: Weights = (gained * precision).sum(axis=1) / steps.fakes[:, -1]
-    return out
+def ranked(labels: Labels, scores: Scores, weights: Weights) -> Steps:
+    """The steps that every ranking figure is read off.
 
-
-def _steps(labels: Labels, scores: Scores, weights: Weights) -> Steps:
+    Args:
+        labels: 0 or 1, (N,), both present.
+        scores: (N,), finite.
+        weights: S weightings, (S, N), not negative.
+    """
     _check(labels, scores, weights)
     order = np.argsort(-scores, kind="stable")  # (N,)
-    ranked = scores[order]
-    last = np.append(np.nonzero(np.diff(ranked))[0], len(ranked) - 1)  # (T,), end of each tie
-    fakes, reals = weights[:, order] * labels[order], weights[:, order] * (1 - labels[order])
-    return Steps(fakes.cumsum(axis=1)[:, last], reals.cumsum(axis=1)[:, last])
+    falling = scores[order]
+    last = np.append(np.nonzero(np.diff(falling))[0], len(falling) - 1)  # (T,), end of each tie
+    drawn = weights[:, order]
+    fakes, reals = drawn * labels[order], drawn * (1 - labels[order])
+    return Steps(falling[last], fakes.cumsum(axis=1)[:, last], reals.cumsum(axis=1)[:, last])
+
+
+def _ratio(part: Weights, whole: Weights) -> Weights:
+    """NaN where there is nothing to divide by."""
+    out = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
 
 
 def _check(labels: Labels, scores: Scores, weights: Weights) -> None:

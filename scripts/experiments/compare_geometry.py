@@ -21,8 +21,9 @@ from PIL import Image
 
 from fakescan.config import load
 from fakescan.data.samples import Sample, read_samples
-from fakescan.evaluate.benchmark import Pairing, ScoreTable, evaluate_by_source
+from fakescan.evaluate.benchmark import ScoreTable, evaluate_by_source
 from fakescan.evaluate.intervals import bounded
+from fakescan.evaluate.pairing import Pairing
 from fakescan.image import Preprocess, open_picture, resize_short, to_rgb, view
 from fakescan.session import OnnxSession
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from fakescan.config import load
 from fakescan.data.samples import Sample
-from fakescan.evaluate.benchmark import Benchmark, Pairing, ScoreTable, evaluate_by_source
+from fakescan.evaluate.benchmark import Benchmark, ScoreTable, evaluate_by_source
 from fakescan.evaluate.intervals import Estimate
 from fakescan.evaluate.metrics import roc_auc
+from fakescan.evaluate.pairing import Pairing
 from fakescan.model.head import Head
 from fakescan.records import Band
 from fakescan.train.probe import fit_head

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from fakescan.config import from_dict, load
 from fakescan.data.samples import Sample, read_samples
-from fakescan.evaluate.benchmark import Benchmark, Pairing, ScoreTable, evaluate_by_source
+from fakescan.evaluate.benchmark import Benchmark, ScoreTable, evaluate_by_source
 from fakescan.evaluate.intervals import Estimate, bounded, resample
 from fakescan.evaluate.metrics import weighted_auc
+from fakescan.evaluate.pairing import Pairing
 from fakescan.image import Preprocess, normalise, open_picture, view
 from fakescan.model.backbone import Backbone, load_backbone
 from fakescan.model.checkpoint import load_checkpoint, restore

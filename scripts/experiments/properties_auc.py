@@ -19,9 +19,10 @@ from fakescan.config import load
 from fakescan.data.properties import BITS_PER_PIXEL, NAMES, properties
 from fakescan.data.samples import Sample, read_samples
 from fakescan.errors import ImageError
-from fakescan.evaluate.benchmark import Pairing, ScoreTable, evaluate_by_source
+from fakescan.evaluate.benchmark import ScoreTable, evaluate_by_source
 from fakescan.evaluate.intervals import Estimate, estimate
 from fakescan.evaluate.metrics import weighted_auc
+from fakescan.evaluate.pairing import Pairing
 
 TREES = 500
 CAP = 60

@@ -9,7 +9,9 @@ from PIL import Image
 from fakescan.config import load
 from fakescan.data.samples import Sample, read_samples
 from fakescan.errors import ConfigError, DatasetError
-from fakescan.evaluate.benchmark import Pairing, ScoreTable, evaluate_by_source, score_samples
+from fakescan.evaluate.benchmark import ScoreTable, evaluate_by_source
+from fakescan.evaluate.pairing import Pairing
+from fakescan.evaluate.score import ScoreSettings, score_samples
 from fakescan.image import Preprocess
 from fakescan.records import Band, Calibration
 
@@ -44,14 +46,20 @@ def labelled(tmp_path):
     return tmp_path
 
 
+def scored(samples):
+    settings = ScoreSettings(workers=1)
+    return score_samples(samples, Brightness(), Preprocess(image_px=8), settings).plain
+
+
 PAIRING = Pairing(pairs={"small-*": ["thumb*"]}, others=("cameras",))
 
 
 def test_unreadable_images_are_listed_and_scores_stay_with_their_images(labelled):
     scorer = Brightness()
     samples = read_samples(labelled)
-    table = score_samples(samples, scorer, Preprocess(image_px=8), batch_size=3)
-    assert scorer.batches == [3, 3, 1]
+    settings = ScoreSettings(batch_size=3, workers=2)
+    table = score_samples(samples, scorer, Preprocess(image_px=8), settings).plain
+    assert scorer.batches == [3, 2, 2]  # the broken one was in the second batch
     assert [key for key, _ in table.unreadable] == ["sd/1_fake/broken.png"]
     grey = {s.key: round((v + 1) * 127.5) for s, v in zip(table.samples, table.logits, strict=True)}
     assert grey["cameras/0_real/c.png"] == 140
@@ -60,7 +68,7 @@ def test_unreadable_images_are_listed_and_scores_stay_with_their_images(labelled
 
 
 def test_each_source_of_fakes_meets_the_reals_it_is_paired_with(labelled):
-    table = score_samples(read_samples(labelled), Brightness(), Preprocess(image_px=8))
+    table = scored(read_samples(labelled))
     benchmark = evaluate_by_source(table, PAIRING)
     sd, gan = benchmark.rows
     assert (sd.source, sd.fakes, sd.reals) == ("sd", 2, 3)
@@ -72,13 +80,13 @@ def test_each_source_of_fakes_meets_the_reals_it_is_paired_with(labelled):
 
 
 def test_accuracy_is_that_of_verdicts_at_the_band(labelled):
-    table = score_samples(read_samples(labelled), Brightness(), Preprocess(image_px=8))
+    table = scored(read_samples(labelled))
     calibration = Calibration(slope=10.0)
     band = Band(t_fake=calibration.score(0.0), t_real=0.0)  # fake from grey 128 on
     benchmark = evaluate_by_source(table, PAIRING, calibration=calibration, band=band)
     figures = benchmark.rows[0].figures
     assert figures.fake_acc.value == 1 / 2
-    assert figures.called_fake.value == pytest.approx(1 / 3)
+    assert figures.real_acc.value == pytest.approx(2 / 3)
     assert figures.acc.value == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert [(r.source, r.reals, r.called_fake.value) for r in benchmark.reals] == [
         ("cameras", 3, pytest.approx(1 / 3)),
@@ -103,14 +111,14 @@ def test_the_mean_has_a_narrower_interval_than_its_rows():
 
 
 def test_fakes_without_reals_to_compare_with_are_an_error(labelled):
-    table = score_samples(read_samples(labelled), Brightness(), Preprocess(image_px=8))
+    table = scored(read_samples(labelled))
     with pytest.raises(DatasetError, match="sd: no real image of nothing"):
         evaluate_by_source(table, Pairing(others=("nothing",)))
 
 
 def test_nothing_to_compare_is_an_error():
     with pytest.raises(DatasetError, match="no fake image"):
-        evaluate_by_source(score_samples([], Brightness(), Preprocess()), Pairing())
+        evaluate_by_source(scored([]), Pairing())
 
 
 def test_the_shipped_pairing_loads():
