@@ -169,8 +169,8 @@ Perturb = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME:STRENGTH",
-        help="Score every image also under this: jpeg, blur, resize or crop, such as jpeg:75 or "
-        "resize:0.5. Repeatable.",
+        help="Score every image also under this: jpeg, blur, resize, crop or equalise, such as "
+        "jpeg:75 or resize:0.5. Repeatable.",
     ),
 ]
 Explain = Annotated[

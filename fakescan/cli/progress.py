@@ -97,6 +97,23 @@ def bench_progress(console: Console, *, is_shown: bool) -> Iterator[Callable[[in
         yield lambda done, all_: progress.update(task, completed=done, total=all_)
 
 
+@contextmanager
+def evaluate_progress(
+    console: Console, total: int, *, is_shown: bool
+) -> Iterator[Callable[[], None]]:
+    """A bar for images that are scored."""
+    is_shown = is_shown and console.is_terminal  # elsewhere it leaves an empty line
+    columns = (
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
+        yield partial(progress.advance, progress.add_task("evaluate", total=total))
+
+
 def remember_errors(findings: Iterator[Finding], errors: list[Finding]) -> Iterator[Finding]:
     """Pass findings on and keep the first few that have no score."""
     for finding in findings:

@@ -9,6 +9,7 @@ interval too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -20,7 +21,7 @@ from fakescan.errors import DatasetError
 from fakescan.evaluate.drawn import Drawn
 from fakescan.evaluate.figures import Called, RowScores, figures_of
 from fakescan.evaluate.intervals import RESAMPLES, UNKNOWN, Estimate, bounded
-from fakescan.evaluate.metrics import Weights
+from fakescan.evaluate.metrics import Weights, balanced_accuracy_threshold, weighted_auc
 from fakescan.evaluate.pairing import Comparison, Pairing, compare
 from fakescan.records import Band, Calibration
 
@@ -75,6 +76,8 @@ class Row:
     reals: int
     figures: Figures
     family: str = ""
+    oracle_threshold: float = math.nan
+    """Score at which accuracy on these very images is best; NaN for means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class Benchmark:
     unreadable: tuple[tuple[str, str], ...]
     families: tuple[Row, ...] = ()
     """Means over the rows of each family."""
+    met: int = 0
+    """Reals that any row met."""
 
 
 def evaluate_by_source(
@@ -149,7 +154,7 @@ def evaluate_rows(
     scores = RowScores(np.array([s.label for s in table.samples]), table.logits, called, drawn)
     values = [figures_of(scores, places) for _, places in chosen]
     rows = tuple(
-        _row(table, comparison, places, figures)
+        _row(scores, comparison, places, figures)
         for (comparison, places), figures in zip(chosen, values, strict=True)
     )
     return Benchmark(
@@ -158,7 +163,35 @@ def evaluate_rows(
         _real_rows(table, scores),
         table.unreadable,
         _families(rows, values, [places for _, places in chosen]),
+        len(np.unique(np.concatenate([p for _, p in chosen]))) - sum(row.fakes for row in rows),
     )
+
+
+def difference_of_means(
+    table: ScoreTable, other: ScoreTable, comparisons: Sequence[Comparison], drawn: Drawn
+) -> Estimate:
+    """How much higher `table`'s mean AUC over rows is than `other`'s, on the same resamples.
+
+    Args:
+        table: of one detector.
+        other: of another one, with the same samples in the same order.
+        comparisons: what meets what.
+        drawn: resamples of the tables' images.
+    """
+    labels = np.array([s.label for s in table.samples])
+    rows = [places for c in comparisons if (places := places_of(table, c)) is not None]
+    moved = []
+    for block in range(drawn.blocks):
+        gains = []
+        for places in rows:
+            weights = drawn.weights(block, places)
+            own, theirs = (
+                weighted_auc(labels[places], t.logits[places], weights) for t in (table, other)
+            )
+            gains.append(own - theirs)
+        moved.append(np.mean(gains, axis=0))
+    values = np.concatenate(moved)
+    return bounded(float(values[0]), values[1:])
 
 
 def places_of(table: ScoreTable, comparison: Comparison) -> NDArray[np.int_] | None:
@@ -171,13 +204,21 @@ def places_of(table: ScoreTable, comparison: Comparison) -> NDArray[np.int_] | N
 
 
 def _row(
-    table: ScoreTable,
+    scores: RowScores,
     comparison: Comparison,
     places: NDArray[np.int_],
     values: Mapping[str, Weights],
 ) -> Row:
-    fakes = sum(table.samples[i].label for i in places)
-    return Row(comparison.name, fakes, len(places) - fakes, _bound(values), comparison.family)
+    labels = scores.labels[places]
+    fakes = int(labels.sum())
+    return Row(
+        comparison.name,
+        fakes,
+        len(places) - fakes,
+        _bound(values),
+        comparison.family,
+        balanced_accuracy_threshold(labels, scores.called.scores[places]),
+    )
 
 
 def _families(

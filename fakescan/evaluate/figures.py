@@ -25,12 +25,14 @@ LOWEST, LOW = 0.01, 0.05
 """False positive rates at which the share of fakes found is stated."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Called:
     """What a detector makes of its logits; None where it does not say."""
 
-    probabilities: Scores | None = None
-    """Calibrated, of fake, (N,), in [0, 1]."""
+    scores: Scores
+    """What thresholds are compared with, (N,)."""
+    is_probability: bool
+    """Scores are calibrated probabilities of fake, in [0, 1]."""
     is_fake: NDArray[np.bool_] | None = None
     """Called fake, (N,)."""
     is_uncertain: NDArray[np.bool_] | None = None
@@ -42,22 +44,19 @@ class Called:
         scores = [calibration.score(x) for x in logits.tolist()]
         verdicts = np.array([band.verdict(score).value for score in scores], dtype=object)
         return cls(
-            np.array(scores, dtype=np.float64),
-            verdicts == Verdict.FAKE.value,
-            verdicts == Verdict.UNCERTAIN.value,
+            scores=np.array(scores, dtype=np.float64),
+            is_probability=True,
+            is_fake=verdicts == Verdict.FAKE.value,
+            is_uncertain=verdicts == Verdict.UNCERTAIN.value,
         )
 
     @classmethod
-    def by_threshold(cls, scores: Scores, threshold: float | None, *, are_shares: bool) -> Called:
-        """Of scores whose meaning is not known: fake from the threshold up, nothing uncertain.
-
-        Args:
-            scores: (N,).
-            threshold: None: no verdicts.
-            are_shares: the scores are probabilities of fake.
-        """
+    def by_threshold(
+        cls, scores: Scores, threshold: float | None, *, is_probability: bool
+    ) -> Called:
+        """As one threshold calls them, nothing uncertain; without one there are no verdicts."""
         is_fake = None if threshold is None else scores >= threshold
-        return cls(scores if are_shares else None, is_fake)
+        return cls(scores=scores, is_probability=is_probability, is_fake=is_fake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +106,9 @@ def _ranking(scores: RowScores, places: NDArray[np.int_], block: int) -> dict[st
         "tpr_at_5": steps.tpr_at_fpr(LOW),
         "oracle_acc": steps.best_balance(),
     }
-    if scores.called.probabilities is not None:
+    if scores.called.is_probability:
         even = even_classes(labels, weights)
-        found["ece"] = weighted_ece(labels, scores.called.probabilities[places], even)
+        found["ece"] = weighted_ece(labels, scores.called.scores[places], even)
     return found
 
 

@@ -1,0 +1,1 @@
+"""Pictures of an evaluation, drawn by matplotlib, which only these modules load."""
