@@ -6,15 +6,32 @@ there stands beside the paper's mean over the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.intervals import Estimate
-from fakescan.evaluate.paper import PaperTable, read_table
+from fakescan.evaluate.paper import PaperTable, read_table, row_of_backbone
 from fakescan.evaluate.protocols import Setup
 
-FIGURE_NAMES = {"ap": "AP", "acc": "accuracy"}
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A protocol's test set, and the row of the paper's tables that figures stand beside."""
+
+    setup: Setup
+    paper_row: str | None = None
+    """None: that of the paper's detector on the same backbone."""
+
+    def row_of(self, backbone: str) -> str:
+        """The row for a detector on this backbone.
+
+        Raises:
+            ConfigError: the tables have no such row, or the paper no such backbone.
+        """
+        row = self.paper_row or row_of_backbone(backbone)
+        for name in self.setup.protocol.tables.values():
+            read_table(name).row(row)
+        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,7 @@ class Line:
     generator: str
     fakes: int
     reals: int
+    """Of the mean: each counted once, although several generators may share it."""
     paper: float
     yours: Estimate
 
@@ -31,6 +49,14 @@ class Line:
     def difference(self) -> float:
         """Yours minus the paper's."""
         return self.yours.value - self.paper
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One generator of the table that has no figures of yours."""
+
+    generator: str
+    paper: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,10 +75,8 @@ class AgainstPaper:
     """Over these generators, theirs and yours."""
     printed_mean: float
     """The paper's, over all its generators."""
-    generators: int
-    """That the paper has."""
-    missing: Mapping[str, str]
-    """Generator -> why it is not there."""
+    missing: tuple[Missing, ...]
+    """Generators that are not there, in the table's order."""
 
 
 def against_paper(benchmark: Benchmark, setup: Setup, paper_row: str) -> tuple[AgainstPaper, ...]:
@@ -90,15 +114,10 @@ def _against(
         for name in table.generators
         if name in rows
     )
-    lost = {
-        name: "no image of it could be scored"
-        for name in table.generators
-        if name not in rows and name not in setup.missing
-    }
     mean = Line(
         "mean",
         sum(line.fakes for line in lines),
-        sum(line.reals for line in lines),
+        benchmark.met,
         sum(line.paper for line in lines) / len(lines),
         getattr(benchmark.mean, figure),
     )
@@ -109,6 +128,5 @@ def _against(
         lines=lines,
         mean=mean,
         printed_mean=table.means[paper_row],
-        generators=len(table.generators),
-        missing={n: why for n, why in {**setup.missing, **lost}.items() if n in printed},
+        missing=tuple(Missing(n, printed[n]) for n in table.generators if n not in rows),
     )

@@ -118,6 +118,8 @@ class Setup:
     """One for each column that is there, in the table's order, with as many reals as fakes."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Column -> why it cannot be measured."""
+    per_label: int = PER_LABEL
+    """Fakes of a column, and reals, that are taken at most."""
     note: str = ""
     """Which images were taken where the paper does not say which."""
 
@@ -165,7 +167,13 @@ def setup(root: Path, name: str, *, per_label: int = PER_LABEL, seed: int = 0) -
             f"{root}: no generator of {name} with fakes and reals; expected folders such as "
             f"{protocol.layout}"
         )
-    return Setup(protocol=protocol, comparisons=tuple(comparisons), missing=missing, note=note)
+    return Setup(
+        protocol=protocol,
+        comparisons=tuple(comparisons),
+        missing=missing,
+        per_label=per_label,
+        note=note,
+    )
 
 
 def paper_view(own: Preprocess) -> Preprocess:
