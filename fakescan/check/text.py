@@ -28,7 +28,9 @@ def table_text(found: Check) -> str:
         _listed("unreadable", [f"{visible(key)}: {why}" for key, why in found.unreadable]),
         _copies(found.likeness),
         _alike(found.likeness),
-        _crossing("across splits", found.likeness.across_splits),
+        _crossing("across splits", found.likeness.across_splits)
+        if len({c.split for c in found.counts}) > 1
+        else ["near-duplicates across splits: there is one split only"],
         _crossing("across labels", found.likeness.across_labels),
         *(_shares(table) for table in found.shares),
         _audit(found.audit),

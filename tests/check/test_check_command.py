@@ -125,6 +125,7 @@ def test_declared_pairs_are_no_label_conflict(tmp_path, capsys):
     assert run(tmp_path, "--max-label-conflicts", 0) == 0
     out = capsys.readouterr().out
     assert "layout: manifest" in out
+    assert "near-duplicates across splits: there is one split only" in out
     assert "6 of them only as a pair or derived_from declares" in out
 
 
