@@ -19,7 +19,7 @@ from fakescan.data.duplicates import perceptual_hash
 from fakescan.data.properties import NAMES, properties_of
 from fakescan.data.samples import Sample
 from fakescan.errors import ImageError
-from fakescan.image import FORMATS, Limits, open_picture
+from fakescan.image import FORMATS, Limits, opened
 from fakescan.machine import usable_cores
 from fakescan.reasons import reasons
 
@@ -67,12 +67,11 @@ def read_facts(path: Path, limits: Limits | None = None) -> Facts:
         ImageError: it cannot be read.
     """
     limits = limits or Limits()
-    picture = open_picture(path, limits)
-    with reasons(FORMATS, limits.max_megapixels):  # it may go, or change, at any moment
-        with path.open("rb") as stream:
+    with opened(path, limits) as (image, picture), reasons(FORMATS, limits.max_megapixels):
+        with path.open("rb") as stream:  # the file may go, or change, at any moment
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        values = tuple(properties_of(image, picture, path.stat().st_size).tolist())
         look = perceptual_hash(picture.image)
-    values = tuple(properties_of(picture, path, limits).tolist())
     return Facts(sha256, look, picture.width, picture.height, picture.format, values)
 
 

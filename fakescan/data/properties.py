@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-from fakescan.image import FORMATS, Limits, Picture, open_picture
-from fakescan.reasons import reasons
+from fakescan.image import FORMATS, Limits, Picture, opened
 
 MODES = ("L", "RGB", "RGBA", "P", "CMYK")
 BITS_PER_PIXEL = "bits_per_pixel"
@@ -47,21 +46,20 @@ def properties(path: Path, limits: Limits | None = None) -> NDArray[np.float64]:
     Raises:
         ImageError: it cannot be read.
     """
-    return properties_of(open_picture(path, limits), path, limits)
+    with opened(path, limits) as (image, picture):
+        return properties_of(image, picture, path.stat().st_size)
 
 
-def properties_of(
-    picture: Picture, path: Path, limits: Limits | None = None
-) -> NDArray[np.float64]:
-    """As `properties`, of a picture that was decoded from this file.
+def properties_of(image: Image.Image, picture: Picture, size: int) -> NDArray[np.float64]:
+    """As `properties`, of a file that is open.
 
-    Raises:
-        ImageError: the file has gone, or changed.
+    Args:
+        image: as `fakescan.image.opened` gives it, for what its file says.
+        picture: the same, decoded.
+        size: of the file, in bytes.
     """
-    with reasons(FORMATS, (limits or Limits()).max_megapixels):
-        with Image.open(path, formats=(picture.format,)) as header:
-            values = {**_shape(picture), **_storage(header)}
-        values[BITS_PER_PIXEL] = 8 * path.stat().st_size / (picture.width * picture.height)
+    values = {**_shape(picture), **_storage(image)}
+    values[BITS_PER_PIXEL] = 8 * size / (picture.width * picture.height)
     return np.array([values[name] for name in NAMES])
 
 
@@ -91,7 +89,7 @@ def _storage(header: Image.Image) -> dict[str, float]:
     if isinstance(header, JpegImagePlugin.JpegImageFile):
         quality = jpeg_quality(header.quantization[min(header.quantization)])
         subsampling = JpegImagePlugin.get_sampling(header)
-    texts = {"comment", "xmp", "XML:com.adobe.xmp", *getattr(header, "text", {})}
+    texts = {"comment", "xmp", "XML:com.adobe.xmp", *_text_keys(header)}
     return {
         "jpeg_quality": quality,
         "chroma_subsampling": subsampling,
@@ -99,3 +97,11 @@ def _storage(header: Image.Image) -> dict[str, float]:
         "has_icc": float("icc_profile" in header.info),
         "has_text": float(bool(texts & set(header.info))),
     }
+
+
+def _text_keys(header: Image.Image) -> list[str]:
+    """Keys of a PNG's text; those behind its pixels are lost when a later frame is damaged."""
+    try:
+        return list(getattr(header, "text", {}))
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return []

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fakescan.data.samples import Sample
 from fakescan.errors import DatasetError
 from fakescan.evaluate.drawn import Drawn
-from fakescan.evaluate.figures import Called, RowScores, figures_of
+from fakescan.evaluate.figures import Called, RowScores, ece_of_all, figures_of
 from fakescan.evaluate.intervals import RESAMPLES, UNKNOWN, Estimate, bounded
 from fakescan.evaluate.metrics import Weights, balanced_accuracy_threshold, weighted_auc
 from fakescan.evaluate.pairing import Comparison, Pairing, compare
@@ -102,6 +102,9 @@ class Benchmark:
     """Means over the rows of each family."""
     met: int = 0
     """Reals that any row met."""
+    ece: Estimate = UNKNOWN
+    """Expected calibration error over all images, at as many reals as fakes; that of a row with
+    few images is biased upwards."""
 
 
 def evaluate_by_source(
@@ -164,6 +167,7 @@ def evaluate_rows(
         table.unreadable,
         _families(rows, values, [places for _, places in chosen]),
         len(np.unique(np.concatenate([p for _, p in chosen]))) - sum(row.fakes for row in rows),
+        _bounded(ece_of_all(scores)),
     )
 
 
@@ -190,8 +194,7 @@ def difference_of_means(
             )
             gains.append(own - theirs)
         moved.append(np.mean(gains, axis=0))
-    values = np.concatenate(moved)
-    return bounded(float(values[0]), values[1:])
+    return _bounded(np.concatenate(moved))
 
 
 def places_of(table: ScoreTable, comparison: Comparison) -> NDArray[np.int_] | None:
@@ -245,8 +248,7 @@ def _real_rows(table: ScoreTable, scores: RowScores) -> tuple[RealRow, ...]:
     for source in sorted(places):
         called = UNKNOWN
         if scores.called.is_fake is not None:
-            share = scores.share(scores.called.is_fake, np.array(places[source]))
-            called = bounded(float(share[0]), share[1:])
+            called = _bounded(scores.share(scores.called.is_fake, np.array(places[source])))
         rows.append(RealRow(source, len(places[source]), called))
     return tuple(rows)
 
@@ -255,7 +257,11 @@ def _mean(values: Sequence[Mapping[str, Weights]]) -> Figures:
     return _bound({name: np.mean([v[name] for v in values], axis=0) for name in values[0]})
 
 
+def _bounded(values: Weights | None) -> Estimate:
+    """The even weighting's value with the percentiles of the others."""
+    return UNKNOWN if values is None else bounded(float(values[0]), values[1:])
+
+
 def _bound(values: Mapping[str, Weights]) -> Figures:
     """The even weighting's figures with the percentiles of the others; NaN for what is missing."""
-    found = {name: bounded(float(v[0]), v[1:]) for name, v in values.items()}
-    return Figures(**{name: found.get(name, UNKNOWN) for name in FIGURES})
+    return Figures(**{name: _bounded(values.get(name)) for name in FIGURES})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fakescan.data.groups import content_groups
 from fakescan.data.samples import Sample
-from fakescan.evaluate.intervals import RESAMPLES, resample
+from fakescan.evaluate.intervals import RESAMPLES, draw_counts
 from fakescan.evaluate.metrics import Weights
 
 BLOCK = 128
@@ -38,8 +38,8 @@ class Drawn:
         """Draw groups of these samples; the same seed gives the same draws."""
         group = np.unique(content_groups(samples), return_inverse=True)[1]  # (N,)
         strata = np.unique(_strata(samples, group), return_inverse=True)[1]  # (G,)
-        drawn = resample(strata, resamples=resamples, seed=seed)
-        return cls(group, np.vstack([np.ones((1, len(strata))), drawn]).astype(np.uint16))
+        drawn = draw_counts(strata, resamples, seed)
+        return cls(group, np.vstack([np.ones((1, len(strata)), np.uint16), drawn]))
 
     @property
     def blocks(self) -> int:

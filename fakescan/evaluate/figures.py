@@ -94,6 +94,14 @@ def figures_of(scores: RowScores, places: NDArray[np.int_]) -> dict[str, Weights
     return {**found, **_verdicts(scores, places)}
 
 
+def ece_of_all(scores: RowScores) -> Weights | None:
+    """Expected calibration error over all images, (1 + S,); None without probabilities."""
+    if not scores.called.is_probability:
+        return None
+    places = np.arange(len(scores.labels))
+    return np.concatenate([_ece(scores, places, block) for block in range(scores.drawn.blocks)])
+
+
 def _ranking(scores: RowScores, places: NDArray[np.int_], block: int) -> dict[str, Weights]:
     labels, logits = scores.labels[places], scores.logits[places]
     weights = scores.drawn.weights(block, places)
@@ -107,9 +115,14 @@ def _ranking(scores: RowScores, places: NDArray[np.int_], block: int) -> dict[st
         "oracle_acc": steps.best_balance(),
     }
     if scores.called.is_probability:
-        even = even_classes(labels, weights)
-        found["ece"] = weighted_ece(labels, scores.called.scores[places], even)
+        found["ece"] = _ece(scores, places, block)
     return found
+
+
+def _ece(scores: RowScores, places: NDArray[np.int_], block: int) -> Weights:
+    labels, probabilities = scores.labels[places], scores.called.scores[places]
+    even = even_classes(labels, scores.drawn.weights(block, places))
+    return weighted_ece(labels, probabilities, even)
 
 
 def _verdicts(scores: RowScores, places: NDArray[np.int_]) -> dict[str, Weights]:

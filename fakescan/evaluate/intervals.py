@@ -53,13 +53,18 @@ def resample(strata: NDArray[np.int_], *, resamples: int = RESAMPLES, seed: int 
         resamples: S.
         seed: the same seed gives the same draws.
     """
+    return draw_counts(strata, resamples, seed).astype(np.float64)
+
+
+def draw_counts(strata: NDArray[np.int_], resamples: int, seed: int) -> NDArray[np.uint16]:
+    """The same as whole numbers, which take a quarter of the memory."""
     rng = np.random.default_rng(seed)
-    weights = np.zeros((resamples, len(strata)))
+    counts = np.zeros((resamples, len(strata)), np.uint16)
     for stratum in np.unique(strata):
         (places,) = np.nonzero(strata == stratum)
-        count = len(places)
-        weights[:, places] = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return weights
+        size = len(places)
+        counts[:, places] = rng.multinomial(size, np.full(size, 1 / size), size=resamples)
+    return counts
 
 
 def estimate(

@@ -94,34 +94,48 @@ def telling_rows(benchmark: Benchmark) -> Iterator[tuple[str, Row]]:
 
 def notes(report: Report, evaluation: Evaluation) -> list[str]:
     """What a reader of this evaluation's figures must know, a line each."""
-    found = list(_protocol_notes(report.conditions.protocol, evaluation))
-    raw, properties = evaluation.raw, evaluation.properties
-    measured = {row.source for row in raw.rows}
+    return [
+        *_notes_on_protocol(report.conditions.protocol, evaluation),
+        *_notes_on_images(report, evaluation),
+        *_notes_on_figures(evaluation),
+    ]
+
+
+def _notes_on_images(report: Report, evaluation: Evaluation) -> Iterator[str]:
+    measured = {row.source for row in evaluation.raw.rows}
     if lost := [c.name for c in report.plan.comparisons if c.name not in measured]:
-        found.append(f"no row for {', '.join(lost)}: no fake or no real of it has a score")
+        yield f"no row for {', '.join(lost)}: no fake or no real of it has a score"
+    properties = evaluation.properties
     if properties is None:
-        found.append("only raw scores: files were not opened, so nothing is equalised, and what")
-        found[-1] += " their properties give away is not known (see `fakescan data audit`)"
+        yield (
+            "only raw scores: files were not opened, so nothing is equalised, and what their "
+            "properties give away is not known (see `fakescan data audit`)"
+        )
     elif properties.mean.value >= LEAK_AUC:
-        found.append(
-            f"file properties alone (size, format, compression, metadata) reach a mean AUC of "
+        yield (
+            "file properties alone (size, format, compression, metadata) reach a mean AUC of "
             f"{percent(properties.mean.value)}: these classes differ in more than their pixels"
         )
     if EQUALISED not in evaluation.conditions and properties is not None:
-        found.append("not repeated with format and size equalised")
+        yield "not repeated with format and size equalised"
+
+
+def _notes_on_figures(evaluation: Evaluation) -> Iterator[str]:
+    raw = evaluation.raw
     if few := [row.source for row in raw.rows if row.reals < LEAST_REALS]:
-        found.append(
+        yield (
             f"TPR at 1 % FPR allows no false positive where there are fewer than {LEAST_REALS} "
             f"reals: {len(few)} of {len(raw.rows)} rows"
         )
     if evaluation.t_fake is None:
-        found.append("no accuracy: no threshold was given")
-    if not evaluation.is_calibrated:
-        found.append("no ECE: scores lie outside [0, 1], so that they are no probabilities")
-    return found
+        yield "no accuracy: no threshold was given"
+    if evaluation.is_calibrated:
+        yield f"ECE over all images {interval(raw.ece)}; rows with few images have too high a one"
+    else:
+        yield "no ECE: scores lie outside [0, 1], so that they are no probabilities"
 
 
-def _protocol_notes(protocol: Setup | None, evaluation: Evaluation) -> Iterator[str]:
+def _notes_on_protocol(protocol: Setup | None, evaluation: Evaluation) -> Iterator[str]:
     if protocol is None:
         return
     found, columns = len(protocol.comparisons), protocol.protocol.columns
@@ -211,6 +225,7 @@ def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
         "rows": [_row(row) for row in benchmark.rows],
         "families": [_row(row) for row in benchmark.families],
         "mean": _figures(benchmark.mean),
+        "ece": _estimate(benchmark.ece),
         "reals": [
             {"source": r.source, "reals": r.reals, "called_fake": _estimate(r.called_fake)}
             for r in benchmark.reals

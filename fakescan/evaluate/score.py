@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.data.properties import NAMES, properties
+from fakescan.data.properties import NAMES
 from fakescan.data.samples import Sample
 from fakescan.evaluate.benchmark import ScoreTable
 from fakescan.image import Limits, Preprocess
@@ -28,9 +28,6 @@ from fakescan.scan.ahead import Decoded, decode_ahead
 from fakescan.scan.crop import Crop, Extras
 from fakescan.scan.decode import Children
 from fakescan.scan.worker import Job
-
-Look = tuple[Crop, NDArray[np.float64]]
-"""The squares of one image, and the properties of its file, (P,)."""
 
 
 class LoadedDetector(Scorer, Protocol):
@@ -100,11 +97,11 @@ def score_samples(
         progress: called for each sample that is through.
     """
     names = (PLAIN, *canonical(settings.perturbations))
-    kept: list[tuple[Sample, NDArray[np.float64], list[float]]] = []
+    kept: list[tuple[Sample, tuple[float, ...], list[float]]] = []
     unreadable: list[tuple[str, str]] = []
     with closing(_decoded(samples, preprocess, settings)) as decoded:
         while group := list(islice(decoded, settings.batch_size)):
-            rows = iter(_logits([d.pixels[0] for d in group if d.pixels], names, scorer))
+            rows = iter(_logits([d.pixels for d in group if d.pixels], names, scorer))
             for item in group:
                 progress()
                 logits = next(rows) if item.pixels else []
@@ -113,7 +110,7 @@ def score_samples(
                 elif wrong := [x for x in logits if not math.isfinite(x)]:
                     unreadable.append((item.item.key, f"the detector gave {wrong[0]} for it"))
                 else:
-                    kept.append((item.item, item.pixels[1], logits))
+                    kept.append((item.item, item.pixels.properties or (), logits))
     chosen = tuple(sample for sample, _, _ in kept)
     values = np.array([logits for _, _, logits in kept], dtype=np.float64).reshape(-1, len(names))
     tables = {
@@ -125,19 +122,18 @@ def score_samples(
 
 def _decoded(
     samples: Sequence[Sample], preprocess: Preprocess, settings: ScoreSettings
-) -> Generator[Decoded[Sample, Look], None, None]:
+) -> Generator[Decoded[Sample, Crop], None, None]:
     job = Job(
         preprocess=preprocess,
         limits=settings.limits,
         timeout_s=settings.timeout_s,
-        extras=Extras(perturbations=canonical(settings.perturbations)),
+        extras=Extras(perturbations=canonical(settings.perturbations), properties=True),
     )
     workers = settings.workers or usable_cores()
     with Children(job) as children:
 
-        def look(sample: Sample) -> Look:
-            crop = children.decode(str(sample.path))
-            return crop, properties(sample.path, settings.limits)
+        def look(sample: Sample) -> Crop:
+            return children.decode(str(sample.path))
 
         ahead = settings.batch_size + 2 * workers
         with closing(decode_ahead(samples, look, workers=workers, ahead=ahead)) as decoded:

@@ -66,7 +66,11 @@ def heading(evaluation: Evaluation) -> str:
     """The detector, with how many images it scored."""
     samples = evaluation.conditions[RAW].table.samples
     fakes = sum(s.label for s in samples)
-    at = f", fake from {evaluation.t_fake:.3g}" if evaluation.t_fake is not None else ""
+    at = ""
+    if evaluation.t_fake is not None and evaluation.t_real is not None:
+        below = f", real below {evaluation.t_real:.3g}"
+        at = f", fake from {evaluation.t_fake:.3g}"
+        at += below if evaluation.t_real < evaluation.t_fake else ""
     return f"{visible(evaluation.detector)}: {fakes} fakes, {len(samples) - fakes} reals{at}"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fakescan.data.properties import properties
 from fakescan.errors import ImageError, ImageTooLarge, ImageUnreadable, ImageUnsupported
 from fakescan.explain.frame import WHOLE_PX, Frame, square_box
 from fakescan.image import (
@@ -52,6 +53,8 @@ class Extras:
     """Degradations to be scored, too, such as jpeg:75."""
     frames: bool = False
     """The whole image, small, and where the square lies in it."""
+    properties: bool = False
+    """What the file says without its pictures; of files only, not of bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Crop:
     """The same square of the image after each perturbation, by its name."""
     frame: Frame | None = None
     """Where the square lies in the image, when asked for."""
+    properties: tuple[float, ...] | None = None
+    """Of the file, as `fakescan.data.properties`, when asked for."""
 
     @property
     def looks(self) -> dict[str, NDArray[np.uint8]]:
@@ -202,6 +207,7 @@ def _cropped(
             sha256=sha256_of(source) if extras.hashes else None,
             thumbnail=thumbnail(picture.image) if extras.thumbnails else None,
             frame=_frame(picture.image, preprocess) if extras.frames else None,
+            properties=_properties(source, limits) if extras.properties else None,
         )
         if announce is not None:
             announce(crop)
@@ -223,6 +229,10 @@ def _perturbed(
         raise ImageUnsupported("too long or too wide to be perturbed") from e
     except MemoryError as e:
         raise ImageTooLarge("not enough memory to perturb it") from e
+
+
+def _properties(source: Path | bytes, limits: Limits) -> tuple[float, ...] | None:
+    return None if isinstance(source, bytes) else tuple(properties(source, limits).tolist())
 
 
 def _frame(image: Image.Image, preprocess: Preprocess) -> Frame:

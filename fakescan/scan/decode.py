@@ -172,6 +172,8 @@ class Child:
         thumbnail = self._read(header["thumbnail"]) or None
         width, height, name, sha256 = (header[k] for k in ("width", "height", "format", "sha256"))
         crop = Crop(pixels, width, height, name, sha256, thumbnail, perturbed=perturbed)
+        if header["properties"] is not None:
+            crop = replace(crop, properties=tuple(header["properties"]))
         if frame is not None:
             crop = replace(crop, frame=Frame(self._rgb(*frame["size"]), tuple(frame["box"])))
         return replace(crop, provenance=self._provenance()) if self._has_provenance else crop

@@ -7,7 +7,7 @@ damaged image could do to this process is ever unpickled by the parent:
     out   {}                                                    once, when it is ready
     in    "path", or the number of bytes of an image, and those bytes
     out   {"width": ..., "height": ..., "format": ..., "px": S, "sha256": ..., "thumbnail": T,
-           "perturbed": [name, ...],
+           "perturbed": [name, ...], "properties": null or [number, ...],
            "frame": null or {"size": [H, W], "box": [left, top, right, bottom]}}
           and S * S * 3 bytes of RGB, as many for each perturbation, T bytes of WebP, and
           H * W * 3 bytes of RGB
@@ -105,6 +105,7 @@ def _send_pixels(send: Send, crop: Crop) -> None:
         "sha256": crop.sha256,
         "thumbnail": len(thumbnail),
         "perturbed": list(crop.perturbed),
+        "properties": crop.properties,
         "frame": frame and {"size": frame.whole.shape[:2], "box": frame.box},
     }
     looks = (look.tobytes() for look in crop.looks.values())

@@ -1,5 +1,8 @@
 """What a file says without its pictures."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -78,3 +81,15 @@ def test_an_image_above_the_limit_of_pillow_and_below_ours_is_read(tmp_path, pho
     photo(32, 24).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert read(tmp_path / "a.png")["width"] == 32
+
+
+HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.*"))
+
+
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
+def test_a_hostile_file_has_properties_or_a_reason(path):
+    try:
+        found = properties(path)
+    except ImageError:
+        return
+    assert np.isfinite(found).all()

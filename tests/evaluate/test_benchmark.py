@@ -10,6 +10,7 @@ from fakescan.config import load
 from fakescan.data.samples import Sample, read_samples
 from fakescan.errors import ConfigError, DatasetError
 from fakescan.evaluate.benchmark import ScoreTable, evaluate_by_source
+from fakescan.evaluate.metrics import weighted_ece
 from fakescan.evaluate.pairing import Pairing
 from fakescan.evaluate.score import ScoreSettings, score_samples
 from fakescan.image import Preprocess
@@ -137,3 +138,20 @@ def test_a_pairing_of_another_form_is_refused(tmp_path, wrong):
     (tmp_path / "pairing.toml").write_text(f"[pairs]\n{wrong}\n")
     with pytest.raises(ConfigError, match="'a' needs a list of globs"):
         load(Pairing, tmp_path / "pairing.toml")
+
+
+def test_the_calibration_error_over_all_images_is_that_of_the_pooled_ones():
+    rng = np.random.default_rng(0)
+    samples, logits = [], []
+    for source, label, count in (("r", 0, 60), ("f1", 1, 10), ("f2", 1, 20)):
+        for i in range(count):
+            key = f"{source}/{i}"
+            samples.append(Sample(path=Path(key), key=key, label=label, source=source))
+            logits.append(rng.normal() + label)
+    found = evaluate_by_source(ScoreTable(tuple(samples), np.array(logits)), Pairing())
+    labels = np.array([s.label for s in samples])
+    weights = np.where(labels == 1, 1.0, 30 / 60)[None]
+    scores = 1 / (1 + np.exp(-np.array(logits)))
+    assert found.ece.value == pytest.approx(weighted_ece(labels, scores, weights)[0])
+    assert found.ece.low < found.ece.high
+    assert found.ece.value < found.mean.ece.value

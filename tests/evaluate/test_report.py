@@ -30,7 +30,7 @@ KEYS = {
         "detector", "t_fake", "t_real", "is_calibrated", "fakes", "reals", "results",
         "properties_auc", "paper", "difference", "left_out", "surplus", "notes",
     },
-    "result": {"rows", "families", "mean", "reals"},
+    "result": {"rows", "families", "mean", "ece", "reals"},
     "row": {"name", "family", "fakes", "reals", "oracle_threshold", "figures"},
     "figures": {
         "auc", "ap", "ap_unbalanced", "acc", "real_acc", "fake_acc", "tpr_at_1", "tpr_at_5", "ece",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fakescan.data.properties import NAMES
+from fakescan.data.properties import properties
 from fakescan.data.samples import read_samples
 from fakescan.evaluate.benchmark import evaluate_by_source
 from fakescan.evaluate.drawn import Drawn
@@ -44,7 +44,8 @@ def test_every_condition_has_the_same_images_and_its_own_pixels(labelled, tiny):
     )
     assert len(seen) == 14
     assert set(scored.tables) == {"", *names}
-    assert scored.properties.shape == (12, len(NAMES))
+    for sample, vector in zip(scored.plain.samples, scored.properties, strict=True):
+        assert np.array_equal(vector, properties(sample.path))
     for name, table in scored.tables.items():
         assert table.samples == scored.plain.samples
         assert [key for key, _ in table.unreadable] == [
