@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fakescan.cli import options
+from fakescan.cli.check import check
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from fakescan.evaluate.audit import Audit
 
@@ -37,6 +36,7 @@ class PairKind(StrEnum):
 
 
 app = typer.Typer(help="Look at labelled images, and make more of them.", no_args_is_help=True)
+app.command()(check)
 
 
 @app.command()
@@ -77,6 +77,7 @@ def pairs(
     """
     from rich.console import Console
 
+    from fakescan.cli.progress import count_progress
     from fakescan.config import from_dict
     from fakescan.data.samples import read_samples, subsample
     from fakescan.errors import ConfigError, DatasetError
@@ -98,7 +99,7 @@ def pairs(
     network = load_autoencoder(autoencoder)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     rows = []
-    with _progress(console, len(reals), is_shown=not (no_progress or quiet)) as progress:
+    with count_progress(console, len(reals), is_shown=not (no_progress or quiet)) as progress:
         for row in make_pairs(reals, network, out, config):
             rows.append(row)
             progress.advance(progress.task_ids[0])
@@ -132,27 +133,17 @@ def audit(
     """
     from rich.console import Console
 
+    from fakescan.cli.progress import count_progress
     from fakescan.data.samples import read_samples, subsample
     from fakescan.evaluate.audit import audit as run_audit
 
     samples = read_samples(data, split=tuple(split) if split else None)
     chosen = subsample(samples, per_label=per_label, seed=0)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-    with _progress(console, len(chosen), is_shown=not (no_progress or quiet)) as progress:
+    with count_progress(console, len(chosen), is_shown=not (no_progress or quiet)) as progress:
         found = run_audit(progress.track(chosen, task_id=progress.task_ids[0]))
     _print_audit(found)
     _list_failed(found.unreadable, console)
-
-
-@contextmanager
-def _progress(console: Console, total: int, *, is_shown: bool) -> Iterator[Progress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    is_shown = is_shown and console.is_terminal  # elsewhere it leaves an empty line
-    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
-        progress.add_task("", total=total)
-        yield progress
 
 
 def _print_audit(found: Audit) -> None:

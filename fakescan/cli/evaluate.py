@@ -12,7 +12,17 @@ from fakescan.cli import options
 from fakescan.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fakescan.evaluate.evaluation import Evaluation
+    from fakescan.evaluate.record import Report
+
+
+class ProtocolName(StrEnum):
+    """Whose test set, and how it is measured."""
+
+    UNIVFD = "univfd"
+    GENIMAGE = "genimage"
 
 
 class By(StrEnum):
@@ -69,7 +79,25 @@ def evaluate(
     limit: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="At most N fakes of a row and N of its reals, by a hash."
+            metavar="N",
+            min=1,
+            help="At most N fakes of a row and N of its reals, by a hash.",
+            show_default="all; 1000 with --protocol",
+        ),
+    ] = None,
+    protocol: Annotated[
+        ProtocolName | None,
+        typer.Option(
+            help="DATA holds the public test set of UnivFD or GenImage: measure it as the MoLE "
+            "paper does, with its figures beside yours. Decides on split, rows, pairing and crop."
+        ),
+    ] = None,
+    paper_row: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Row of the paper's tables to compare with, such as UnivFD.",
+            show_default="the paper's detector on the same backbone",
         ),
     ] = None,
     robustness: Annotated[
@@ -118,15 +146,20 @@ def evaluate(
     """
     from rich.console import Console
 
-    from fakescan.cli.evaluating import Loading, of_detectors, of_scores
+    from fakescan.cli.evaluating import (
+        Choice,
+        Loading,
+        all_samples,
+        choose,
+        of_detectors,
+        of_scores,
+    )
     from fakescan.config import load
-    from fakescan.data.samples import read_samples
     from fakescan.evaluate.equalise import Equalising
-    from fakescan.evaluate.evaluation import Plan, Settings
+    from fakescan.evaluate.evaluation import Settings
     from fakescan.evaluate.pairing import Pairing
     from fakescan.evaluate.record import Conditions, Report
-    from fakescan.evaluate.text import table_text
-    from fakescan.evaluate.write import check_outputs, write, write_plots
+    from fakescan.evaluate.write import check_outputs
 
     if scores and (model or robustness):
         raise ConfigError(
@@ -134,9 +167,8 @@ def evaluate(
             "score for each image"
         )
     check_outputs(output or [], plots)
-    is_second = equalised and not scores
     settings = Settings(
-        equalising=Equalising(short_px=equalise_px) if is_second else None,
+        equalising=Equalising(short_px=equalise_px) if equalised and not scores else None,
         robustness=robustness,
         resamples=resamples,
         seed=seed,
@@ -144,27 +176,35 @@ def evaluate(
         workers=workers,
     )
     pairs = load(Pairing, pairing) if pairing else None
-    samples = read_samples(data, split=tuple(split) if split else None)
-    plan = Plan.make(samples, by=by.value, pairing=pairs, limit=limit, seed=seed)
+    choice = Choice(tuple(split or ()), by.value, pairs, limit, seed)
+    plan, against = choose(data, choice, protocol and protocol.value, paper_row)
     evaluations: tuple[Evaluation, ...]
     if scores:
-        known = read_samples(data) if split else samples
-        evaluations = (of_scores(plan, scores, known, settings, threshold),)
+        known = all_samples(data, plan)
+        evaluations = (of_scores(plan, scores, known, settings, threshold, against),)
     else:
         console, is_shown = Console(stderr=True, highlight=False), not (no_progress or quiet)
         loading = Loading(device.value, offline, console, is_shown)
-        evaluations = of_detectors(plan, model or [None], loading, settings, threshold)
+        evaluations = of_detectors(plan, model or [None], loading, settings, threshold, against)
     conditions = Conditions(
         data=str(data),
-        splits=tuple(split or ()),
-        by=by.value,
+        splits=choice.splits,
+        by=choice.by,
         pairing=pairs,
         limit=limit,
+        protocol=against.setup if against else None,
         settings=settings,
     )
-    report = Report(conditions, plan, evaluations)
+    _write(Report(conditions, plan, evaluations), output or [], plots)
+
+
+def _write(report: Report, output: Sequence[Path], plots: Path | None) -> None:
+    """Print the tables, and write every file."""
+    from fakescan.evaluate.text import table_text
+    from fakescan.evaluate.write import write, write_plots
+
     print(table_text(report), end="")
-    for path in output or []:
+    for path in output:
         write(report, path)
     if plots is not None:
         write_plots(report, plots)

@@ -32,6 +32,16 @@ ERRORS_SHOWN = 5
 
 
 @contextmanager
+def count_progress(console: Console, total: int, *, is_shown: bool) -> Iterator[Progress]:
+    """A bar of one task, known in advance how long."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    is_shown = is_shown and console.is_terminal  # elsewhere it leaves an empty line
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
+        progress.add_task("", total=total)
+        yield progress
+
+
+@contextmanager
 def scan_progress(
     targets: Sequence[str], console: Console, selection: Selection, summary: Summary
 ) -> Iterator[None]:

@@ -1,7 +1,9 @@
-"""Near-duplicates by a perceptual hash: which images show the same picture.
+"""Near-duplicates by a hash of 64 bits: which images show the same picture.
 
-The hash is the difference hash of 8 rows of 9 grey pixels: a bit says whether brightness rises
-to the right. Re-encoding and rescaling move a few of its 64 bits, another picture about 32.
+Training groups images by the difference hash of 8 rows of 9 grey pixels: a bit says whether
+brightness rises to the right. Checks use the perceptual hash of `imagehash`, of the lowest
+frequencies of 32 by 32 grey pixels. Re-encoding and rescaling move a few bits of either, another
+picture about 32. Neither recognises a crop or a mirrored copy.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from fakescan.image import open_picture, to_rgb
 
 MAX_BITS = 6
 """Bits in which two near-duplicates differ at most."""
+PHASH_PX = 32
+"""Side at which `imagehash.phash` looks at a picture."""
+FLAT = 2.0
+"""Standard deviation of grey values, of 255, below which a picture has nothing to compare."""
 CHUNK = 256
 """Rows of the distance table held at once."""
 
@@ -27,6 +33,20 @@ def difference_hash(image: Image.Image) -> int:
     grey = np.asarray(small, dtype=np.int16)  # (8, 9)
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])  # (8,)
     return int.from_bytes(bits.tobytes(), "big")
+
+
+def perceptual_hash(image: Image.Image) -> int | None:
+    """64-bit hash of an image in any mode; None for one without structure, such as a blank page.
+
+    Source: imagehash, `phash`.
+    """
+    import imagehash  # an extra's; it loads scipy
+
+    size = (PHASH_PX, PHASH_PX)
+    grey = to_rgb(image).convert("L").resize(size, Image.Resampling.LANCZOS)
+    if np.asarray(grey).std() < FLAT:
+        return None
+    return int(str(imagehash.phash(grey)), 16)
 
 
 def hash_files(paths: Sequence[Path]) -> list[int | None]:

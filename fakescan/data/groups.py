@@ -77,8 +77,7 @@ def assign_groups(samples: Sequence[Sample]) -> dict[str, str]:
 
 def group(samples: Sequence[Sample]) -> Grouping:
     """Group by source, else sub-folder, else near-duplicates: the first with two for each label."""
-    links = _content_links(samples)
-    origins = _origins(samples, _connect(len(samples), links))
+    origins = _origins(samples, content_groups(samples))
     counted = _counted(samples)
     for kind, names in (
         ("source", [s.source for s in samples]),
@@ -87,7 +86,8 @@ def group(samples: Sequence[Sample]) -> Grouping:
         groups = {s.key: names[origin] for s, origin in zip(samples, origins, strict=True)}
         if _least_groups(counted, groups) >= SPREAD:
             return Grouping(groups, kind)
-    clusters = _connect(len(samples), [*links, *_duplicate_links(samples)])
+    links = [*_content_links(samples), *_duplicate_links(samples)]
+    clusters = _connect(len(samples), links)
     return Grouping({s.key: samples[i].key for s, i in zip(samples, clusters, strict=True)}, LAST)
 
 
@@ -201,7 +201,7 @@ def _named(samples: Sequence[Sample], patterns: tuple[str, ...]) -> set[str]:
             raise DatasetError(
                 f"validation source {pattern!r}: no such source; known: {', '.join(known)}"
             )
-    content = _connect(len(samples), _content_links(samples))
+    content = content_groups(samples)
     held = {
         part
         for s, part in zip(samples, content, strict=True)

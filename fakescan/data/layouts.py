@@ -86,14 +86,19 @@ def _leaf(above: Sequence[str], label: int, sibling: str = "") -> Leaf:
     source = [*above, sibling] if sibling else list(above)
     if split:
         source.remove(split)
-    known = (_genimage_name(part) for part in source)
+    known = (genimage_name(part) for part in source)
     generator = next(filter(None, known), sibling or next(iter(source), ""))
     return Leaf(label, split, "/".join(source), generator if label else "")
 
 
-def _genimage_name(folder: str) -> str:
-    bare = re.sub(r"[^a-z0-9]", "", _GENIMAGE_PREFIX.sub("", folder).lower())
-    return GENIMAGE.get(bare, "")
+def genimage_name(folder: str) -> str:
+    """The generator that a folder of GenImage is called after, as its README writes it, or ""."""
+    return GENIMAGE.get(bare_name(folder), "")
+
+
+def bare_name(folder: str) -> str:
+    """A folder's name in small letters and digits alone, without what GenImage puts in front."""
+    return re.sub(r"[^a-z0-9]", "", _GENIMAGE_PREFIX.sub("", folder).lower())
 
 
 def _walk(
@@ -138,7 +143,7 @@ def _list(folder: Path) -> tuple[list[str], list[str]]:
     folders = [name for name, is_dir in visible if is_dir]
     if "images" in folders and {"recons", "dire"} & set(folders):
         folders = ["images"]  # DiffusionForensics keeps derived images beside the images
-    files = [name for name, is_dir in visible if not is_dir and _is_image(name)]
+    files = [name for name, is_dir in visible if not is_dir and is_image_name(name)]
     return folders, files
 
 
@@ -147,5 +152,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry).is_dir())
 
 
-def _is_image(name: str) -> bool:
+def is_image_name(name: str) -> bool:
+    """True for a file that is called like an image."""
     return PurePath(name).suffix.lower() in SUFFIXES  # the last one: a.b.JPG is an image

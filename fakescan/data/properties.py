@@ -47,8 +47,19 @@ def properties(path: Path, limits: Limits | None = None) -> NDArray[np.float64]:
         ImageError: it cannot be read.
     """
     with opened(path, limits) as (image, picture):
-        values = {**_shape(picture), **_storage(image)}
-    values[BITS_PER_PIXEL] = 8 * path.stat().st_size / (picture.width * picture.height)
+        return properties_of(image, picture, path.stat().st_size)
+
+
+def properties_of(image: Image.Image, picture: Picture, size: int) -> NDArray[np.float64]:
+    """As `properties`, of a file that is open.
+
+    Args:
+        image: as `fakescan.image.opened` gives it, for what its file says.
+        picture: the same, decoded.
+        size: of the file, in bytes.
+    """
+    values = {**_shape(picture), **_storage(image)}
+    values[BITS_PER_PIXEL] = 8 * size / (picture.width * picture.height)
     return np.array([values[name] for name in NAMES])
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from fakescan.data.layouts import LEAVES, leaf_of, walk_labelled
+from fakescan.data.layouts import LEAVES, Leaf, leaf_of, walk_labelled
 from fakescan.errors import DatasetError
 
 LABELS = {**LEAVES, "0": 0, "1": 1}
@@ -109,23 +109,28 @@ def shuffled(samples: Iterable[Sample], seed: int) -> list[Sample]:
     The same samples come in the same order among any others, so that the first ones of a smaller
     number lie inside those of a larger one.
     """
-    return sorted(samples, key=lambda s: (_rank(s.pair or s.key, seed), s.key))
+    return sorted(samples, key=lambda s: (rank(s.pair or s.key, seed), s.key))
 
 
-def _rank(name: str, seed: int) -> bytes:
+def rank(name: str, seed: int) -> bytes:
+    """A hash that decides what is chosen, the same everywhere."""
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
 
 
 def _from_tree(root: Path) -> Iterator[Sample]:
-    for path, leaf in walk_labelled(root):
-        yield Sample(
-            path=path,
-            key=path.relative_to(root).as_posix(),
-            label=leaf.label,
-            source=leaf.source,
-            split=leaf.split,
-            generator=leaf.generator,
-        )
+    yield from (sample_at(path, leaf, root) for path, leaf in walk_labelled(root))
+
+
+def sample_at(path: Path, leaf: Leaf, root: Path) -> Sample:
+    """The sample of a file below a root, as its place labels it."""
+    return Sample(
+        path=path,
+        key=path.relative_to(root).as_posix(),
+        label=leaf.label,
+        source=leaf.source,
+        split=leaf.split,
+        generator=leaf.generator,
+    )
 
 
 def _from_manifest(manifest: Path) -> Iterator[Sample]:

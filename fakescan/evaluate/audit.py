@@ -8,7 +8,7 @@ the stricter check.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from fakescan.evaluate.metrics import Labels, Scores, weighted_auc
 
 NEIGHBOURS = 15
 """Of fewer than twice as many files, half are asked: all of them would say nothing."""
+PER_LABEL = 2000
+"""Reals and fakes that are enough for the AUC; its time grows with their square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,30 @@ def audit(samples: Iterable[Sample]) -> Audit:
             kept.append(sample)
         except ImageError as e:
             unreadable.append((sample.key, str(e)))
-    require_both_classes(kept, "readable images")
-    labels = np.array([s.label for s in kept], dtype=np.int64)  # (N,)
+    return audit_properties(kept, vectors, tuple(unreadable))
+
+
+def audit_properties(
+    samples: Sequence[Sample],
+    vectors: Sequence[NDArray[np.float64]],
+    unreadable: tuple[tuple[str, str], ...] = (),
+) -> Audit:
+    """Say how far properties that have been read separate the classes.
+
+    Args:
+        samples: N of them.
+        vectors: the properties of each, (P,).
+        unreadable: key and reason of others, passed on.
+
+    Raises:
+        DatasetError: no real or no fake.
+    """
+    require_both_classes(samples, "readable images")
+    labels = np.array([s.label for s in samples], dtype=np.int64)  # (N,)
     values = np.stack(vectors)  # (N, P)
     together = estimate(labels, nearest_fakes(labels, values), weighted_auc)
     fakes = int(labels.sum())
-    return Audit(len(kept) - fakes, fakes, _rows(labels, values), together, tuple(unreadable))
+    return Audit(len(samples) - fakes, fakes, _rows(labels, values), together, unreadable)
 
 
 def nearest_fakes(labels: Labels, values: NDArray[np.float64]) -> Scores:

@@ -30,9 +30,19 @@ def csv_text(report: Report) -> str:
     """The whole file."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
-    table.writerow(COLUMNS)
+    protocol = report.conditions.protocol
+    figures = tuple(protocol.protocol.tables) if protocol else ()
+    table.writerow([*COLUMNS, *(f"paper_{figure}" for figure in figures)])
     for evaluation in report.evaluations:
-        table.writerows(_lines(evaluation))
+        printed = _printed(evaluation)
+        for line in _lines(evaluation):
+            beside = line[1] == RAW and line[2] != "family"
+            cells = (printed.get((figure, line[3]), "") if beside else "" for figure in figures)
+            table.writerow([*line, *cells])
+        for name in dict.fromkeys(m.generator for found in evaluation.paper for m in found.missing):
+            empty = [""] * (len(COLUMNS) - 4)
+            cells = (printed.get((figure, name), "") for figure in figures)
+            table.writerow([evaluation.detector, RAW, "missing", name, *empty, *cells])
     return stream.getvalue()
 
 
@@ -52,6 +62,19 @@ def _lines(evaluation: Evaluation) -> Iterator[list[str]]:
                 *(text for estimate in estimates for text in _texts(estimate)),
                 _text(row.oracle_threshold),
             ]
+
+
+def _printed(evaluation: Evaluation) -> dict[tuple[str, str], str]:
+    """Figure and row -> what the paper printed; the mean is over the rows that are there."""
+    return {
+        (found.figure, line.generator): _text(line.paper)
+        for found in evaluation.paper
+        for line in (*found.lines, found.mean)
+    } | {
+        (found.figure, missing.generator): _text(missing.paper)
+        for found in evaluation.paper
+        for missing in found.missing
+    }
 
 
 def _properties(evaluation: Evaluation, kind: str, name: str) -> Estimate:

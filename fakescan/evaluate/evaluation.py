@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fakescan.data.samples import Sample
+from fakescan.evaluate.against_paper import AgainstPaper
 from fakescan.evaluate.benchmark import (
     Benchmark,
     ScoreTable,
@@ -125,6 +126,8 @@ class Evaluation:
     """Key and reason of every image without a score."""
     surplus: tuple[str, ...] = ()
     """Rows of a file of scores that belong to no image."""
+    paper: tuple[AgainstPaper, ...] = ()
+    """With a protocol: figures beside the paper's."""
     differences: Mapping[str, Estimate] = field(default_factory=dict)
     """By condition: mean AUC minus that of the first detector, on the images both scored."""
 

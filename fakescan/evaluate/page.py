@@ -53,7 +53,7 @@ def _evaluation(report: Report, evaluation: Evaluation) -> Iterator[str]:
     if found := notes(report, evaluation):
         yield f'<ul class="notes">{_items(found)}</ul>'
     for lines in tables_of(evaluation):
-        yield f"<h3>{_text(lines[0][0].capitalize())}</h3>\n{_table(lines)}"
+        yield f"<h3>{_text(_title(lines[0][0]))}</h3>\n{_table(lines)}"
     for picture in pictures_of(evaluation, report.plan.comparisons):
         data = base64.b64encode(picture.png).decode()
         title = _text(picture.title)
@@ -63,6 +63,10 @@ def _evaluation(report: Report, evaluation: Evaluation) -> Iterator[str]:
         )
     if found := left_out_lines(evaluation):
         yield f'<h3>Left out</h3>\n<ul class="card plain">{_items(found)}</ul>'
+
+
+def _title(head: str) -> str:
+    return head[:1].upper() + head[1:]
 
 
 def _table(lines: Lines) -> str:
@@ -76,7 +80,7 @@ def _table(lines: Lines) -> str:
 
 
 def _row(cells: list[str]) -> str:
-    kind = ' class="sum"' if cells[0] == "mean" else ""
+    kind = ' class="sum"' if cells[0].partition(" ")[0] == "mean" else ""
     rest = "".join(f"<td>{_text(cell)}</td>" for cell in cells[1:])
     return f'<tr{kind}><th scope="row">{_text(cells[0])}</th>{rest}</tr>'
 
@@ -86,6 +90,7 @@ def _conditions(conditions: Conditions) -> str:
     equalising = settings.equalising
     facts = {
         "data": conditions.data,
+        "protocol": conditions.protocol.protocol.name if conditions.protocol else "none",
         "splits": ", ".join(conditions.splits) or "all",
         "rows": f"by {conditions.by}",
         "reals of a row": "as the pairing says" if conditions.pairing else "nearest in the layout",

@@ -14,10 +14,12 @@ import numpy as np
 import PIL
 
 from fakescan.config import to_dict
+from fakescan.evaluate.against_paper import AgainstPaper, Line
 from fakescan.evaluate.benchmark import FIGURES, Benchmark, Figures, Row
 from fakescan.evaluate.evaluation import EQUALISED, Evaluation, Plan, Settings
 from fakescan.evaluate.intervals import Estimate
 from fakescan.evaluate.pairing import Pairing
+from fakescan.evaluate.protocols import Setup
 from fakescan.session import runtime
 
 VERSION = 1
@@ -44,6 +46,8 @@ class Conditions:
     """Which reals a source of fakes met; None: those nearest in the layout."""
     limit: int | None = None
     """Fakes of a row, and of its reals, that were scored at most."""
+    protocol: Setup | None = None
+    """A public test set, which decides on splits, rows and pairing."""
     settings: Settings = field(default_factory=Settings)
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     """When, UTC."""
@@ -90,7 +94,11 @@ def telling_rows(benchmark: Benchmark) -> Iterator[tuple[str, Row]]:
 
 def notes(report: Report, evaluation: Evaluation) -> list[str]:
     """What a reader of this evaluation's figures must know, a line each."""
-    return [*_notes_on_images(report, evaluation), *_notes_on_figures(evaluation)]
+    return [
+        *_notes_on_protocol(report.conditions.protocol, evaluation),
+        *_notes_on_images(report, evaluation),
+        *_notes_on_figures(evaluation),
+    ]
 
 
 def _notes_on_images(report: Report, evaluation: Evaluation) -> Iterator[str]:
@@ -127,6 +135,26 @@ def _notes_on_figures(evaluation: Evaluation) -> Iterator[str]:
         yield "no ECE: scores lie outside [0, 1], so that they are no probabilities"
 
 
+def _notes_on_protocol(protocol: Setup | None, evaluation: Evaluation) -> Iterator[str]:
+    if protocol is None:
+        return
+    found, columns = len(protocol.comparisons), protocol.protocol.columns
+    yield (
+        f"protocol {protocol.protocol.name}: the middle of each image, never scaled, padded with "
+        f"black where it is smaller; as many reals as fakes, at most {protocol.per_label} of each; "
+        f"{found} of {len(columns)} generators"
+    )
+    for name, why in protocol.missing.items():
+        yield f"missing, and in no mean: {name} ({why})"
+    if protocol.note:
+        yield f"{protocol.note}; the paper does not say which images it took"
+    if evaluation.t_fake is not None:
+        yield (
+            "the paper tuned one threshold on ProGAN's validation images; yours is "
+            f"{evaluation.t_fake:.3g}, and was fixed without them"
+        )
+
+
 def percent(value: float) -> str:
     """Such as 93.7; a dash for what is not known."""
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
@@ -157,6 +185,7 @@ def _conditions(conditions: Conditions) -> dict[str, Any]:
         "by": conditions.by,
         "pairing": to_dict(pairing) if pairing else None,
         "limit": conditions.limit,
+        "protocol": _protocol(conditions.protocol),
         "resamples": settings.resamples,
         "seed": settings.seed,
         "equalise_px": equalising.short_px if equalising else None,
@@ -183,6 +212,7 @@ def _evaluation(report: Report, evaluation: Evaluation) -> dict[str, Any]:
             "rows": {name: _estimate(value) for name, value in properties.rows.items()},
             "mean": _estimate(properties.mean),
         },
+        "paper": [_paper(found) for found in evaluation.paper],
         "difference": {name: _estimate(v) for name, v in evaluation.differences.items()},
         "left_out": [{"path": key, "reason": reason} for key, reason in evaluation.left_out],
         "surplus": list(evaluation.surplus),
@@ -200,6 +230,40 @@ def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
             {"source": r.source, "reals": r.reals, "called_fake": _estimate(r.called_fake)}
             for r in benchmark.reals
         ],
+    }
+
+
+def _protocol(protocol: Setup | None) -> dict[str, Any] | None:
+    if protocol is None:
+        return None
+    return {
+        "name": protocol.protocol.name,
+        "per_label": protocol.per_label,
+        "missing": dict(protocol.missing),
+        "note": protocol.note,
+    }
+
+
+def _paper(found: AgainstPaper) -> dict[str, Any]:
+    return {
+        "figure": found.figure,
+        "table": found.table,
+        "row": found.paper_row,
+        "generators": [_line(line) for line in found.lines],
+        "mean": _line(found.mean),
+        "missing": [{"generator": m.generator, "paper": _number(m.paper)} for m in found.missing],
+        "printed_mean": _number(found.printed_mean),
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "generator": line.generator,
+        "fakes": line.fakes,
+        "reals": line.reals,
+        "paper": _number(line.paper),
+        "yours": _estimate(line.yours),
+        "difference": _number(line.difference),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fakescan.evaluate.against_paper import AgainstPaper, Line
 from fakescan.evaluate.benchmark import Row
 from fakescan.evaluate.evaluation import EQUALISED, RAW, Evaluation
 from fakescan.evaluate.record import (
@@ -22,6 +23,8 @@ SHOWN = 20
 """Images left out that are listed one by one."""
 NAME_CHARACTERS = 36
 """Of a name on the terminal; files have all of it."""
+PAPER_NAMES = {"ap": "AP 1:1", "acc": "accuracy"}
+"""Of the figures that stand beside the paper's."""
 GAP = 2
 """Spaces between columns."""
 
@@ -73,12 +76,40 @@ def heading(evaluation: Evaluation) -> str:
 
 def tables_of(evaluation: Evaluation) -> list[Lines]:
     """All tables that its scores can fill."""
-    tables = [ranking_table(evaluation), verdicts_table(evaluation), reals_table(evaluation)]
+    tables = [paper_table(found) for found in evaluation.paper]
+    tables += [ranking_table(evaluation), verdicts_table(evaluation), reals_table(evaluation)]
     if len(evaluation.conditions) > (2 if EQUALISED in evaluation.conditions else 1):
         tables.append(robustness_table(evaluation))
     if evaluation.differences:
         tables.append(difference_table(evaluation))
     return [table for table in tables if len(table) > 1]
+
+
+def paper_table(found: AgainstPaper) -> Lines:
+    """Paper, yours, difference; generators that are missing by name, and the means."""
+    heads = [f"{PAPER_NAMES[found.figure]} beside {found.paper_row}", "fakes", "reals"]
+    mean = found.mean
+    count = len(found.lines)
+    return [
+        [*heads, "paper", "yours", "difference"],
+        *(_beside(line, line.generator) for line in found.lines),
+        *([m.generator, "-", "-", _two(m.paper), "missing", "-"] for m in found.missing),
+        _beside(mean, f"mean of these {count}" if found.missing else "mean"),
+        [f"all {count + len(found.missing)}, as printed", "", "", _two(found.printed_mean), "", ""],
+    ]
+
+
+def _beside(line: Line, name: str) -> list[str]:
+    yours = line.yours
+    bounds = f" [{_two(yours.low)}, {_two(yours.high)}]"
+    difference = f"{100 * line.difference:+.2f}"
+    shown = f"{_two(yours.value)}{bounds}"
+    return [name, str(line.fakes), str(line.reals), _two(line.paper), shown, difference]
+
+
+def _two(value: float) -> str:
+    """Percent with as many decimals as the paper prints."""
+    return f"{100 * value:.2f}"
 
 
 def ranking_table(evaluation: Evaluation) -> Lines:

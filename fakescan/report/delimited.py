@@ -38,9 +38,10 @@ def _cells(finding: Finding) -> dict[str, Any]:
 
 def _row(cells: Any) -> str:
     text = io.StringIO()
-    csv.writer(text).writerow([_safe(cell) for cell in cells])
+    csv.writer(text).writerow([safe_cell(cell) for cell in cells])
     return text.getvalue()
 
 
-def _safe(cell: Any) -> Any:
+def safe_cell(cell: Any) -> Any:
+    """A cell that no spreadsheet runs."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell

@@ -77,6 +77,12 @@ def test_a_broken_file_is_an_image_error(tmp_path):
         properties(tmp_path / "a.png")
 
 
+def test_an_image_above_the_limit_of_pillow_and_below_ours_is_read(tmp_path, photo, monkeypatch):
+    photo(32, 24).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read(tmp_path / "a.png")["width"] == 32
+
+
 HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.*"))
 
 

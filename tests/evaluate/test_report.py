@@ -23,12 +23,12 @@ from fakescan.perturb import ROBUSTNESS
 KEYS = {
     "": {"fakescan_evaluation_version", "conditions", "detectors"},
     "conditions": {
-        "data", "splits", "by", "pairing", "limit", "resamples", "seed", "equalise_px", "date",
-        "versions",
+        "data", "splits", "by", "pairing", "limit", "protocol", "resamples", "seed", "equalise_px",
+        "date", "versions",
     },
     "detector": {
         "detector", "t_fake", "t_real", "is_calibrated", "fakes", "reals", "results",
-        "properties_auc", "difference", "left_out", "surplus", "notes",
+        "properties_auc", "paper", "difference", "left_out", "surplus", "notes",
     },
     "result": {"rows", "families", "mean", "ece", "reals"},
     "row": {"name", "family", "fakes", "reals", "oracle_threshold", "figures"},

@@ -60,7 +60,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["", "scan", "train", "export", "evaluate", "bench", "data", "config", "cache"]
+    "command",
+    ["", "scan", "train", "export", "evaluate", "bench", "data", "data check", "config", "cache"],
 )
 def test_help_loads_nothing_heavy(command):
     code = (
