@@ -60,7 +60,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["", "scan", "train", "export", "bench", "data", "config", "cache"]
+    "command", ["", "scan", "train", "export", "calibrate", "bench", "data", "config", "cache"]
 )
 def test_help_loads_nothing_heavy(command):
     code = (
