@@ -14,7 +14,7 @@ import typer
 
 from fakescan.errors import FakescanError
 
-COMMANDS = ("scan", "train", "export", "evaluate", "bench")
+COMMANDS = ("scan", "train", "export", "evaluate", "calibrate", "bench")
 """A module each, with a function of the same name."""
 GROUPS = ("data", "config", "cache")
 """A module each, with a typer `app` of several commands."""

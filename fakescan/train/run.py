@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fakescan.calibrate.fit import fit_band, fit_calibration
 from fakescan.errors import ConfigError
 from fakescan.evaluate.metrics import roc_auc
 from fakescan.model.checkpoint import CHECKPOINT, save_checkpoint
 from fakescan.records import Band, Calibration
 from fakescan.train import folder as files
-from fakescan.train.calibrate import fit_band, fit_calibration
 from fakescan.train.collect import read_roots, split_samples, write_unreadable
 from fakescan.train.heldout import HeldOut, pool_held_out, write_held_out
 from fakescan.train.journal import Journal

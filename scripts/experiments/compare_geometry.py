@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from compare_runs import PAIRING, mean_aucs, percent
+from dev_scores import PAIRING, mean_figures, percent
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -69,14 +69,14 @@ def main() -> None:
     crops = np.mean([views[name] for name in ("centre", "first", "last")], axis=0)
     print("| view | dev AUC | gain | AP at 1:1 | reals called fake, % | found, % | cost |")
     print("|---|---|---|---|---|---|---|")
-    base = mean_aucs(ScoreTable(tuple(samples), views["centre"]), pairing)
+    base = mean_figures(ScoreTable(tuple(samples), views["centre"]), pairing)["auc"]
     for name, values, cost in (
         ("centre crop of native pixels", views["centre"], 1),
         ("shorter side to 224, centre crop", views["resize"], 1),
         ("three crops of native pixels, mean logit", crops, 3),
     ):
         table = ScoreTable(tuple(samples), values)
-        own = mean_aucs(table, pairing)
+        own = mean_figures(table, pairing)["auc"]
         gain = (
             percent(bounded(own[0] - base[0], own[1:] - base[1:]))
             if cost > 1 or own[0] != base[0]

@@ -11,33 +11,24 @@ Thresholds are each run's own, from its validation sources.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
+from dev_scores import PAIRING, FrozenViews, mean_figures, percent
 from numpy.typing import NDArray
 
 from fakescan.config import from_dict, load
 from fakescan.data.samples import Sample, read_samples
 from fakescan.evaluate.benchmark import Benchmark, ScoreTable, evaluate_by_source
-from fakescan.evaluate.intervals import Estimate, bounded, resample
-from fakescan.evaluate.metrics import weighted_auc
+from fakescan.evaluate.intervals import bounded
 from fakescan.evaluate.pairing import Pairing
-from fakescan.image import Preprocess, normalise, open_picture, view
 from fakescan.model.backbone import Backbone, load_backbone
 from fakescan.model.checkpoint import load_checkpoint, restore
-from fakescan.model.detector import DetectorModel, Trunk, count_parameters
+from fakescan.model.detector import DetectorModel, count_parameters
 from fakescan.records import Band, Calibration
 from fakescan.train.settings import TrainConfig
-
-BATCH = 8
-PAIRING = Path(__file__).with_name("pairing.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ def load_run(
     checkpoint = load_checkpoint(folder / "checkpoint.safetensors")
     model = restore(checkpoint, backbones[name])
     stored = json.loads((folder / "calibration.json").read_text())
-    logits = score(model, samples, checkpoint.preprocess, views)
+    logits = FrozenViews(views, samples, checkpoint.preprocess).logits(model)
     return Run(
         folder,
         config,
@@ -80,71 +71,10 @@ def load_run(
     )
 
 
-@torch.no_grad()
-def score(
-    model: DetectorModel, samples: list[Sample], preprocess: Preprocess, views: Path
-) -> NDArray[np.float64]:
-    """Logits of every sample as a scan would cut it, (n,), float32 arithmetic."""
-    key = f"{model.tower.sha256()} {model.first_adapted} {model.config.levels} {preprocess}"
-    path = views / f"trunk-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
-    if not path.exists():
-        views.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **frozen(model, samples, preprocess))
-    with np.load(path) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    logits = []
-    for start in range(0, len(samples), BATCH):
-        part = {k: torch.from_numpy(v[start : start + BATCH]).float() for k, v in arrays.items()}
-        trunk = Trunk(part.get("tokens"), part.get("normed"), part["levels"])
-        logits.append(model.tail(trunk).logit.double().numpy())
-    return np.concatenate(logits)
-
-
-def frozen(model: DetectorModel, samples: list[Sample], preprocess: Preprocess) -> dict[str, Any]:
-    """What the trunk gives for all samples: arrays by name."""
-    parts: dict[str, list[Any]] = {}
-    for pixels in _pixels(samples, preprocess):
-        trunk = model.trunk(pixels, split=model.can_split)
-        parts.setdefault("levels", []).append(trunk.levels.numpy())
-        if trunk.tokens is not None:
-            parts.setdefault("tokens", []).append(trunk.tokens.half().numpy())
-        if trunk.normed is not None:
-            parts.setdefault("normed", []).append(trunk.normed.half().numpy())
-    return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def _pixels(samples: list[Sample], preprocess: Preprocess) -> Iterator[torch.Tensor]:
-    for start in range(0, len(samples), BATCH):
-        chosen = samples[start : start + BATCH]
-        crops = [view(open_picture(s.path).image, preprocess) for s in chosen]
-        yield torch.from_numpy(normalise(np.stack(crops), preprocess))
-
-
-def mean_aucs(table: ScoreTable, pairing: Pairing) -> NDArray[np.float64]:
-    """Mean AUC over sources of fakes, (1 + resamples,), the data itself first."""
-    sources = np.array([s.source for s in table.samples])
-    labels = np.array([s.label for s in table.samples])
-    strata = np.unique([f"{s.label} {s.source}" for s in table.samples], return_inverse=True)[1]
-    weights = np.vstack([np.ones((1, len(labels))), resample(strata)])
-    found = []
-    for source in sorted(set(sources[labels == 1])):
-        globs = pairing.reals_of(source)
-        is_real = (labels == 0) & [any(fnmatchcase(s, g) for g in globs) for s in sources]
-        places = np.nonzero(is_real | ((sources == source) & (labels == 1)))[0]
-        found.append(weighted_auc(labels[places], table.logits[places], weights[:, places]))
-    mean: NDArray[np.float64] = np.mean(found, axis=0)
-    return mean
-
-
-def percent(estimate: Estimate) -> str:
-    """Such as 91.9 [90.5, 93.6]."""
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
 def row(run: Run, first: Run, pairing: Pairing) -> str:
     """One line of the summary."""
     found = evaluate_by_source(run.table, pairing, calibration=run.calibration, band=run.band)
-    own, base = mean_aucs(run.table, pairing), mean_aucs(first.table, pairing)
+    own, base = mean_figures(run.table, pairing)["auc"], mean_figures(first.table, pairing)["auc"]
     gain = "" if run is first else percent(bounded(own[0] - base[0], own[1:] - base[1:]))
     validation = json.loads((run.folder / "calibration.json").read_text())["validation"]
     return (
@@ -162,8 +92,10 @@ def print_seeds(runs: list[Run], pairing: Pairing) -> None:
     """
     kinds: dict[str, list[NDArray[np.float64]]] = {}
     for run in runs[1:]:
-        kinds.setdefault(run.model.config.mole.experts, []).append(mean_aucs(run.table, pairing))
-    base = mean_aucs(runs[0].table, pairing)
+        kinds.setdefault(run.model.config.mole.experts, []).append(
+            mean_figures(run.table, pairing)["auc"]
+        )
+    base = mean_figures(runs[0].table, pairing)["auc"]
     print("\n| trained | seeds | dev AUC, mean | lowest and highest seed | mean gain |")
     print("|---|---|---|---|---|")
     for kind, seeds in kinds.items():

@@ -61,7 +61,19 @@ def test_importing_the_package_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    ["", "scan", "train", "export", "evaluate", "bench", "data", "data check", "config", "cache"],
+    [
+        "",
+        "scan",
+        "train",
+        "export",
+        "evaluate",
+        "calibrate",
+        "bench",
+        "data",
+        "data check",
+        "config",
+        "cache",
+    ],
 )
 def test_help_loads_nothing_heavy(command):
     code = (

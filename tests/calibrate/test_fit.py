@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fakescan.train.calibrate import MIN_SLOPE, fit_band, fit_calibration
+from fakescan.calibrate.fit import MIN_SLOPE, fit_band, fit_calibration
 
 ONE = np.ones
 

@@ -1,4 +1,4 @@
-"""Validation logits -> calibration and the two thresholds. NumPy only.
+"""Logits and labels -> calibration and the two thresholds. NumPy only.
 
     minimise  sum_i w_i BCE(sigmoid(a l_i + b), t_i)   over a > 0 and b
 
@@ -6,7 +6,7 @@ with both classes weighing one half and t Platt's smoothed targets, (n+ + 1) / (
 1 / (n- + 2), which keep a finite where the classes do not overlap. `temperature` fits a alone,
 with b = 0.
 
-    t_fake   smallest score with at most 2 % of the reals called fake
+    t_fake   smallest score with at most 2 % of the reals called fake, unless told otherwise
     t_real   largest score with at most 5 % of the fakes called real, never above t_fake
 
 Source: Platt (1999); Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
@@ -14,21 +14,38 @@ Source: Platt (1999); Guo et al., "On Calibration of Modern Neural Networks", ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fakescan.errors import ConfigError
 from fakescan.records import Band, Calibration
 
 Floats = NDArray[np.float64]
 Method = Literal["platt", "temperature"]
 
-MAX_FALSE_POSITIVES = 0.02
-MAX_MISSES = 0.05
 MIN_SLOPE = 1e-3
 """Where the logits do not rise with the label: all scores end near one half."""
 NEWTON_STEPS = 100
+ROUNDING = 1e-9
+"""By which a share may exceed its limit: weights are sums of floats."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Targets:
+    """What the two thresholds are fitted to."""
+
+    max_false_positives: float = 0.02
+    """Share of the reals that may be called fake."""
+    max_misses: float = 0.05
+    """Share of the fakes that may be called real."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_false_positives", "max_misses"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} lies in [0, 1), got {getattr(self, name)}")
 
 
 def fit_calibration(
@@ -57,23 +74,32 @@ def fit_calibration(
     return Calibration(slope=slope, intercept=float(theta[1]) - slope * middle)
 
 
-def fit_band(scores: Floats, labels: NDArray[np.int64], weights: Floats) -> Band:
+def fit_band(
+    scores: Floats, labels: NDArray[np.int64], weights: Floats, targets: Targets | None = None
+) -> Band:
     """Both thresholds, each one of the scores (or above all of them).
 
     Args:
         scores: (n,), calibrated, in [0, 1].
         labels: (n,), both present.
         weights: (n,).
+        targets: what they keep to on these scores.
     """
+    targets = targets or Targets()
     weights = _halved(labels, weights) * 2  # each class sums to 1
-    highest = float(scores.max())
-    candidates = np.append(np.unique(scores), (highest + 1) / 2)
-    called = scores[None, :] >= candidates[:, None]  # (c, n)
-    false_positives = called[:, labels == 0] @ weights[labels == 0]
-    misses = ~called[:, labels == 1] @ weights[labels == 1]
-    t_fake = float(candidates[false_positives <= MAX_FALSE_POSITIVES + 1e-12].min())
-    t_real = float(candidates[misses <= MAX_MISSES + 1e-12].max())
+    distinct = np.unique(scores)
+    candidates = np.append(distinct, (float(distinct[-1]) + 1) / 2)
+    reals, fakes = (_below(distinct, scores, weights * (labels == c)) for c in (0, 1))
+    false_positives, misses = reals[-1] - reals, fakes  # of calling fake from each candidate on
+    t_fake = float(candidates[false_positives <= targets.max_false_positives + ROUNDING].min())
+    t_real = float(candidates[misses <= targets.max_misses + ROUNDING].max())
     return Band(t_fake=t_fake, t_real=min(t_real, t_fake))
+
+
+def _below(distinct: Floats, scores: Floats, weights: Floats) -> Floats:
+    """Weight of the images below each distinct score, and of all, (d + 1,)."""
+    sums = np.bincount(np.searchsorted(distinct, scores), weights, len(distinct))
+    return np.concatenate([[0.0], np.cumsum(sums)])
 
 
 def _halved(labels: NDArray[np.int64], weights: Floats) -> Floats:
