@@ -72,9 +72,9 @@ def recipes() -> Iterator[Recipe]:
     d0, reals, _ = PLAIN
     yield Recipe("generated images alone", (d0,))
     yield Recipe("and round trips", PLAIN)
-    for kind in ("masked", "upsampling", "rescaled"):
+    for kind in ("masked", "upsampling"):
         yield Recipe(f"and pairs: {kind}", (d0, reals, f"pairs-{kind}-d0"))
-    for kind in ("masked", "upsampling", "rescaled"):
+    for kind in ("masked", "upsampling"):
         yield Recipe(f"and round trips and {kind}", (*PLAIN, f"pairs-{kind}-d0"))
     yield Recipe("round trips, processed", ("train-p0", "pairs-real-p0", "pairs-round-trip-p0"))
     yield Recipe("round trips and middle squares", ("train-crop", *PLAIN))

@@ -3,7 +3,7 @@
     python scripts/experiments/recipe_features.py DATA PAIRS OUT --backbone-weights FILE
 
 PAIRS comes from `fakescan data pairs DATA --split train --exclude-source 'screen-*' --limit 400`
-with `--kind round-trip --kind masked --kind upsampling --kind rescaled`. Writes one .npz a view:
+with `--kind round-trip --kind masked --kind upsampling`. Writes one .npz a view:
 
     f                     (n, 7 * 2 D) float16: class token and mean patch token after blocks 2 to 8
     label, source, key, pair, kind      one a row

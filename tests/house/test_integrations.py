@@ -156,7 +156,7 @@ def test_bash_completes_once_completion_is_installed(programs, tmp_path):
         ("scan --for", {"--format"}),
         ("scan --format js", {"json", "jsonl"}),
         ("scan --flagged ", {"fake", "uncertain", "error"}),
-        ("ca", {"cache"}),
+        ("ca", {"cache", "calibrate"}),
     ):
         *before, last = typed.split(" ")
         words = " ".join(["fakescan", *before, f'"{last}"'])

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from fakescan.calibrate.fit import fit_calibration
 from fakescan.errors import ConfigError
 from fakescan.evaluate.metrics import roc_auc
 from fakescan.image import Preprocess, normalise, open_picture, views
 from fakescan.model.backbone import load_backbone
 from fakescan.model.checkpoint import load_checkpoint, restore
 from fakescan.model.detector import ModelConfig
-from fakescan.train.calibrate import fit_calibration
 from fakescan.train.run import train
 from fakescan.train.views import CENTRE
 
