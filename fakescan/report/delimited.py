@@ -38,9 +38,10 @@ def _cells(finding: Finding) -> dict[str, Any]:
 
 def _row(cells: Any) -> str:
     text = io.StringIO()
-    csv.writer(text).writerow([_safe(cell) for cell in cells])
+    csv.writer(text).writerow([spreadsheet_safe(cell) for cell in cells])
     return text.getvalue()
 
 
-def _safe(cell: Any) -> Any:
+def spreadsheet_safe(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
