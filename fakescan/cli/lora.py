@@ -136,7 +136,7 @@ def index(
     What has not changed is not read again. Files that cannot be used are listed, with the reason,
     and left out.
     """
-    from fakescan.loras.index import build
+    from fakescan.loras.build import build
     from fakescan.machine import usable_cores
 
     with _bar(is_shown=not (no_progress or quiet)) as progress:

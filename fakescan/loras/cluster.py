@@ -7,6 +7,7 @@ there are, unless it is said, is what gives the highest mean silhouette.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_samples
 
 from fakescan.errors import ConfigError
@@ -78,9 +80,11 @@ def cluster(
         seed: of k-means.
 
     Raises:
-        ConfigError: fewer files than groups.
+        ConfigError: no files, or fewer than groups.
     """
     count = len(similarity)
+    if not count:
+        raise ConfigError("no files to put into groups")
     if k is not None and not 1 <= k <= count:
         raise ConfigError(f"{k} groups of {count} files: from 1 to {count} can be had")
     divide = _by_linkage(similarity) if method == "linkage" else _by_kmeans(similarity, seed)
@@ -115,7 +119,9 @@ def _by_kmeans(similarity: NDArray[np.float32], seed: int) -> Divide:
     points = points / np.where(lengths > 0, lengths, 1.0)
 
     def divide(k: int) -> Labels:
-        found: Labels = KMeans(k, n_init=RESTARTS, random_state=seed).fit_predict(points) + 1
+        with warnings.catch_warnings():  # fewer different files than groups is no fault
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found: Labels = KMeans(k, n_init=RESTARTS, random_state=seed).fit_predict(points) + 1
         return found
 
     return divide

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from fakescan.errors import ConfigError
 from fakescan.loras.canonical import Group
-from fakescan.loras.family import UNKNOWN
 from fakescan.loras.index import Contents, Entry, read_contents, sketch_path
 from fakescan.loras.means import Rows, read_means
 from fakescan.loras.read import Stamp
@@ -105,15 +104,17 @@ def one_family(members: Sequence[Member], wanted: str | None) -> str:
     """The family that is meant: the only one, or the one that is named.
 
     Raises:
-        ConfigError: several, or none of that name.
+        ConfigError: no files, several families, or none of that name.
     """
     families = sorted({m.family for m in members})
+    if not families:
+        raise ConfigError("the index holds none of the files that are to be compared")
     if wanted is not None:
         if wanted not in families:
-            raise ConfigError(f"--family {wanted}: the index has {', '.join(families) or 'none'}")
+            raise ConfigError(f"--family {wanted}: the index has {', '.join(families)}")
         return wanted
     if len(families) > 1:
         raise ConfigError(
             f"files for several base models ({', '.join(families)}); choose one with --family"
         )
-    return families[0] if families else UNKNOWN
+    return families[0]

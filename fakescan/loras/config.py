@@ -30,6 +30,8 @@ class AdapterConfig:
     """scale = alpha / sqrt(rank), as in rsLoRA."""
     is_transposed: bool = False
     """The base layers keep their weights transposed (`fan_in_fan_out`)."""
+    rank: int | None = None
+    """What alpha is divided by where the factors do not show it: a LoKr of two whole matrices."""
 
     def alpha_of(self, path: str) -> float | None:
         """Alpha of the module at a path; None when nothing is said of it."""
@@ -75,13 +77,14 @@ def config_inside(metadata: Mapping[str, str]) -> AdapterConfig:
 
 
 def _from_peft(values: Mapping[str, Any]) -> AdapterConfig:
-    pattern = values.get("alpha_pattern")
+    pattern, rank = values.get("alpha_pattern"), values.get("r")
     alphas = pattern.items() if isinstance(pattern, dict) else ()
     return AdapterConfig(
-        alpha=_number(values.get("lora_alpha")),
+        alpha=_number(values.get("lora_alpha", values.get("alpha"))),  # LoHa and LoKr: alpha
         alphas={k.lstrip("^"): a for k, v in alphas if (a := _number(v)) is not None},
         is_root_scaled=values.get("use_rslora") is True,
         is_transposed=values.get("fan_in_fan_out") is True,
+        rank=rank if type(rank) is int and rank > 0 else None,
     )
 
 

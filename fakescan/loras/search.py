@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fakescan.loras.build import sketch_of
 from fakescan.loras.collection import MIN_COVERAGE, Collection, Member
 from fakescan.loras.exact import layers
 from fakescan.loras.family import are_comparable
-from fakescan.loras.index import Entry, sketch_of
+from fakescan.loras.index import Entry
 from fakescan.loras.kernel import similarities
 from fakescan.loras.means import Rows
 from fakescan.loras.sketch import Projector

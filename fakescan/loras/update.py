@@ -67,22 +67,30 @@ def _of_module(file: LoraFile, module: Module, adapter: Adapter) -> Iterator[Upd
         yield Update(module.name, module.group, (0, 0), module.rank, None, reason)
         return
     try:
-        scale = _scale(module, tensors, adapter)
-        if module.kind is Kind.LOKR:
-            found = _lokr(tensors, scale)
-            yield Update(module.name, module.group, _shape(found), module.rank, found)
-            return
+        # What overflows becomes infinite, and is refused where it is found.
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield from _decomposed(module, tensors, adapter)
     except LoraError as e:
         yield Update(module.name, module.group, (0, 0), module.rank, None, str(e))
+
+
+def _decomposed(module: Module, tensors: dict[str, Matrix], adapter: Adapter) -> Iterator[Update]:
+    scale = _scale(module, tensors, adapter)
+    if module.kind is Kind.LOKR:
+        found = _lokr(tensors, scale)
+        why = None if found else UNTRAINED
+        yield Update(module.name, module.group, _shape(found), module.rank, found, why)
         return
     B, A = _loha(tensors) if module.kind is Kind.LOHA else _lora(tensors)  # (m, r), (r, n)
+    if not (_is_finite(B) and _is_finite(A)):
+        raise LoraError(f"{module.path!r}: the product of its factors is too large")
     if adapter.config.is_transposed and module.kind is Kind.LORA:
         B, A = A.T, B.T
     for piece in pieces(module.name, B.shape[0], A.shape[1]):
         part = B[piece.begin : piece.end]
         found = spectrum(part, A, scale)
-        shape = (part.shape[0], A.shape[1])
         why = None if found else UNTRAINED
+        shape = (part.shape[0], A.shape[1])
         yield Update(piece.name, module.group, shape, module.rank, found, why)
 
 
@@ -107,7 +115,7 @@ def _scale(module: Module, tensors: dict[str, Matrix], adapter: Adapter) -> floa
         return float(tensors["scale"].item())
     rank = module.rank
     if module.kind is not Kind.LORA:
-        rank = math.isqrt(module.rank) if module.kind is Kind.LOHA else _lokr_rank(tensors)
+        rank = math.isqrt(module.rank) if module.kind is Kind.LOHA else _lokr_rank(tensors, adapter)
     if "alpha" in tensors:
         return float(tensors["alpha"].item()) / max(rank, 1)
     alpha = adapter.config.alpha_of(module.path)
@@ -144,12 +152,14 @@ def _loha_pair(tensors: dict[str, Matrix], pair: str) -> tuple[Matrix, Matrix]:
     return (a, b) if core is None else (a.T, _tucker(core, b))
 
 
-def _lokr_rank(tensors: dict[str, Matrix]) -> int:
+def _lokr_rank(tensors: dict[str, Matrix], adapter: Adapter) -> int:
     """What alpha is divided by: the rank of the factored side; LyCORIS ignores alpha without."""
     for role in ("lokr_w1_b", "lokr_w2_b"):
         if role in tensors:
             return len(tensors[role])
-    return int(tensors["alpha"].item()) if "alpha" in tensors else 1
+    if "alpha" in tensors:
+        return max(1, int(np.nan_to_num(tensors["alpha"].item())))
+    return adapter.config.rank or 1
 
 
 def _lokr(tensors: dict[str, Matrix], scale: float) -> Spectrum | None:
@@ -178,6 +188,7 @@ def _lokr_factor(tensors: dict[str, Matrix], pair: str) -> Spectrum | None:
         return Spectrum(found.V, found.S, found.U, found.top)
     a, b = tensors[f"lokr_w{pair}_a"], tensors[f"lokr_w{pair}_b"]
     core = tensors.get("lokr_t2") if pair == "2" else None
-    if core is not None:
-        return spectrum(a.T, _tucker(core, b), 1.0)
-    return spectrum(a, b.reshape(len(b), -1), 1.0)
+    wide = b.reshape(len(b), -1) if core is None else _tucker(core, b)
+    if not _is_finite(wide):
+        raise LoraError("the product of its factors is too large")
+    return spectrum(a if core is None else a.T, wide, 1.0)
