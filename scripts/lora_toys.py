@@ -40,7 +40,9 @@ class Recipe:
     style: str
     digit: int
     seed: int
-    """Of its initial A, its images and its noise."""
+    """Of its images and its noise, and of its initial A."""
+    start: int | None = None
+    """Seed of its initial A, where that is another one."""
     rank: int = 8
     alpha: float = 8.0
     steps: int = 400
@@ -154,9 +156,11 @@ def train_adapters(
     widest = max(r.rank for r in recipes)
     ranks = torch.tensor([r.rank for r in recipes])
     is_used = torch.arange(widest)[None] < ranks[:, None]  # (L, r)
-    factors = {
-        name: _start(base[name], widest, is_used, generators) for name in ADAPTED[family.name]
-    }
+    starts = [
+        g if r.start is None else torch.Generator().manual_seed(r.start)
+        for r, g in zip(recipes, generators, strict=True)
+    ]
+    factors = {name: _start(base[name], widest, is_used, starts) for name in ADAPTED[family.name]}
     scale = torch.tensor([r.alpha / r.rank for r in recipes])[:, None, None]
 
     def weights(name: str) -> Tensor:

@@ -23,7 +23,7 @@ from fakescan.report.table import visible
 INK, QUIET = "#222222", "#b8b8b8"
 COLOURS = (
     "#1f6f8b", "#d1495b", "#edae49", "#66a182", "#7b5ea7", "#8d6e63",
-    "#3d5a80", "#e07a5f", "#81b29a", "#b56576", "#6d597a", "#355070",
+    "#3b8ee0", "#e8825a", "#a3b21f", "#d17fbf", "#39424e", "#58c4bf",
 )  # fmt: skip
 MAX_NAMED = 80
 MAX_LETTERS = 44
@@ -100,12 +100,11 @@ def _dendrogram(shown: Scene) -> Figure:
     dendrogram(
         joined, orientation="left", labels=names, ax=axes, link_color_func=lambda _: "#777777"
     )
-    order = leaves_list(joined)
-    for text, place in zip(axes.get_yticklabels(), order, strict=True):
-        text.set_color(colour(int(shown.labels[place])))
-        text.set_fontsize(8 if count <= 200 else 4)
     axes.set_xlabel("1 - similarity", fontsize=9, color=INK)
     _finish(axes, "Which files are alike: joined further right is more alike")
+    for text, place in zip(axes.get_yticklabels(), leaves_list(joined), strict=True):
+        text.set_color(colour(int(shown.labels[place])))
+        text.set_fontsize(8 if count <= 200 else 4)
     return figure
 
 
@@ -133,7 +132,9 @@ def _map(shown: Scene) -> Figure:
     axes.margins(0.12)
     if len(np.unique(shown.labels)) <= len(COLOURS):
         axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    _finish(axes, "Map: near files are alike; far ones are not ordered")
+    _finish(axes, "Map: near files are alike; how far apart distant ones lie means nothing")
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(QUIET)
     return figure
 
 
@@ -144,11 +145,12 @@ def _heatmap(shown: Scene) -> Figure:
         rank = np.empty(count, int)
         rank[leaves_list(tree(shown.similarity))] = np.arange(count)
         order = np.lexsort((rank, shown.labels))
-    side = max(5.0, min(22.0, 0.17 * count + 3.5))
+    side = max(5.0, min(13.0, 0.17 * count + 3.5))
     figure, axes = _figure(side + 0.8, side)
     values = shown.similarity[np.ix_(order, order)]
-    image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
-    figure.colorbar(image, ax=axes, shrink=0.6, label="similarity")
+    limit = _limit(values)
+    image = axes.imshow(values, vmin=-limit, vmax=limit, cmap="RdBu_r", interpolation="nearest")
+    figure.colorbar(image, ax=axes, shrink=0.6, label="similarity", extend="both")
     if count <= MAX_NAMED:
         names = [short(shown.names[place]) for place in order]
         axes.set_xticks(range(count), names, rotation=90, fontsize=7)
@@ -162,6 +164,13 @@ def _heatmap(shown: Scene) -> Figure:
         axes.axvline(bound, color=INK, linewidth=0.6)
     _finish(axes, "All pairs; lines divide clusters")
     return figure
+
+
+def _limit(values: NDArray[np.float32]) -> float:
+    """Similarity with the full colour: most pairs of different files lie below it."""
+    others = np.abs(values[~np.eye(len(values), dtype=bool)])
+    others = others[~np.isnan(others)]
+    return max(0.1, float(np.quantile(others, 0.98))) if len(others) else 1.0
 
 
 def _finish(axes: Axes, title: str) -> None:

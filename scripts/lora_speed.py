@@ -1,0 +1,196 @@
+"""What indexing and searching LoRA files cost: made files, with the layers of Stable Diffusion 1.5.
+
+Everything runs in a process of its own and counts from a warm disk cache; the best of five is
+given, because other programs weigh on a shared machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fakescan.loras.build import sketch_of
+from fakescan.loras.collection import Collection
+from fakescan.loras.index import SKETCHES, Contents, Entry, sketch_path, write_contents
+from fakescan.loras.matrix import compare_all
+from fakescan.loras.means import write_means
+from fakescan.loras.search import Search, search
+from fakescan.loras.sketch import Projector
+from fakescan.loras.store import Sketch, Summary, write_sketch
+
+FILES = 24
+ROUNDS = 5
+BLOCKS = (
+    ("down_blocks_0", 320, 2),
+    ("down_blocks_1", 640, 2),
+    ("down_blocks_2", 1280, 2),
+    ("mid_block", 1280, 1),
+    ("up_blocks_1", 1280, 3),
+    ("up_blocks_2", 640, 3),
+    ("up_blocks_3", 320, 3),
+)
+LEAST_MB_PER_S, MOST_MB, MOST_SEARCH_S = 150.0, 300.0, 1.0
+
+
+def layers(depth: int = 1) -> Iterator[tuple[str, int, int]]:
+    """Yield name, rows and columns of the layers that a usual adapter changes."""
+    for block, width, count in BLOCKS:
+        for place in range(count):
+            stem = f"{block}_attentions_{place}"
+            yield f"{stem}_proj_in", width, width
+            yield f"{stem}_proj_out", width, width
+            for inner in range(depth):
+                yield from _transformer(f"{stem}_transformer_blocks_{inner}", width)
+
+
+def _transformer(stem: str, width: int) -> Iterator[tuple[str, int, int]]:
+    for attention, text in (("attn1", width), ("attn2", 768)):
+        yield f"{stem}_{attention}_to_q", width, width
+        yield f"{stem}_{attention}_to_k", width, text
+        yield f"{stem}_{attention}_to_v", width, text
+        yield f"{stem}_{attention}_to_out_0", width, width
+    yield f"{stem}_ff_net_0_proj", 8 * width, width
+    yield f"{stem}_ff_net_2", width, 4 * width
+
+
+def make_file(path: Path, rank: int, seed: int, depth: int = 1) -> None:
+    """Write random factors in float16."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    pool = (rng.standard_normal(1 << 20) * 0.05).astype("<f2")
+    header, place, sizes = {}, 0, []
+    for name, rows, columns in layers(depth):
+        for role, shape in (("lora_up", (rows, rank)), ("lora_down", (rank, columns))):
+            size = 2 * shape[0] * shape[1]
+            slot = {"dtype": "F16", "shape": shape, "data_offsets": [place, place + size]}
+            header[f"lora_unet_{name}.{role}.weight"] = slot
+            sizes.append(size // 2)
+            place += size
+    raw = json.dumps(header).encode()
+    with path.open("wb") as stream:
+        stream.write(len(raw).to_bytes(8, "little") + raw)
+        for size in sizes:
+            stream.write(np.resize(np.roll(pool, int(rng.integers(1 << 20))), size).tobytes())
+
+
+def best(run: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Seconds of the fastest of a few runs."""
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def speed_report(folder: Path) -> list[str]:
+    """Print what everything costs; gives the thresholds that were missed."""
+    missed = []
+    rate, seconds = indexing(folder)
+    print(f"\nindexing: {FILES} files of rank 16: {rate:.0f} MB/s, {seconds / FILES:.3f} s each")
+    if rate < LEAST_MB_PER_S:
+        missed.append(f"indexing {rate:.0f} MB/s, at least {LEAST_MB_PER_S:.0f}")
+    size, peak = memory(folder)
+    print(f"memory: a file of {size:.0f} MB takes {peak:.0f} MB to index")
+    if peak > MOST_MB:
+        missed.append(f"{peak:.0f} MB of memory, at most {MOST_MB:.0f}")
+    for count, side in ((1000, 32), (1000, 16), (10_000, 16)):
+        ranking, everything = searching(folder, count, side)
+        print(
+            f"search: {count} files, sketches of {side}: {ranking:.2f} s to rank"
+            + (f", {everything:.1f} s for all pairs" if everything else "")
+        )
+        if (count, side) == (1000, 32) and ranking > MOST_SEARCH_S:
+            missed.append(f"ranking {count} files {ranking:.2f} s, at most {MOST_SEARCH_S}")
+    print(f"exact re-ranking: {reranking(folder):.2f} s for {FILES} files of rank 16")
+    return missed
+
+
+def indexing(folder: Path) -> tuple[float, float]:
+    """MB/s and seconds of `fakescan lora index` on two cores, start of the program included."""
+    files = folder / "files"
+    for number in range(FILES):
+        if not (files / f"{number}.safetensors").exists():
+            make_file(files / f"{number}.safetensors", 16, number)
+    for path in files.iterdir():
+        path.read_bytes()
+    total = sum(path.stat().st_size for path in files.iterdir()) / 1e6
+
+    def run() -> None:
+        shutil.rmtree(folder / "files.index", ignore_errors=True)
+        _index(files, folder / "files.index")
+
+    seconds = best(run)
+    return total / seconds, seconds
+
+
+def _index(files: Path, index: Path) -> None:
+    command = [sys.executable, "-m", "fakescan", "lora", "index", str(files), "--out", str(index)]
+    subprocess.run([*command, "-j", "2", "-q"], check=True)
+
+
+def memory(folder: Path) -> tuple[float, float]:
+    """MB of a large file, and the peak of the process that indexes it."""
+    files = folder / "large"
+    if not (files / "large.safetensors").exists():
+        make_file(files / "large.safetensors", 128, 0, depth=11)
+    shutil.rmtree(folder / "large.index", ignore_errors=True)
+    code = (
+        "import resource, sys\nfrom fakescan.cli import main\n"
+        f"main(['lora', 'index', {str(files)!r}, '--out', {str(folder / 'large.index')!r}, '-q'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return (files / "large.safetensors").stat().st_size / 1e6, int(done.stdout) / 1e3
+
+
+def searching(folder: Path, count: int, side: int) -> tuple[float, float | None]:
+    """Seconds to rank so many made sketches, and to compare 1,000 of them with each other."""
+    index = folder / f"made-{count}-{side}"
+    if not index.exists():
+        make_index(index, count, side)
+    collection = Collection(index)
+    query = collection.member(collection.contents.entries[0]).sketch
+    ranking = best(lambda: Search(collection, query).rank())
+    if count > 1000:
+        return ranking, None
+    members = collection.members()
+    return ranking, best(lambda: compare_all(collection, members, is_exact=False), 1)
+
+
+def make_index(index: Path, count: int, side: int) -> None:
+    """Write an index of sketches that belong to no file."""
+    (index / SKETCHES).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    keys = tuple(sorted(f"model.{name} {m}x{n}" for name, m, n in layers()))
+    length = Projector(side).length
+    summary = Summary(
+        dialect="kohya", kinds=("LoRA",), family="sd1", modules=len(keys), rank_min=16,
+        rank_max=16, norm=1.0, warnings=(),
+    )  # fmt: skip
+    entries = []
+    for number in range(count):
+        rows = rng.standard_normal((len(keys), length), dtype=np.float32)
+        rows *= np.sqrt(2.0 / (rows**2).sum(axis=1, keepdims=True))
+        sha256 = f"{number:064x}"
+        sketch = Sketch(keys, ("ff",) * len(keys), rows, summary)
+        write_sketch(sketch_path(index, sha256), sketch)
+        entries.append(Entry(f"{number}.safetensors", 1, 1, sha256))
+    write_means(index, [sketch_path(index, e.sha256) for e in entries])
+    write_contents(index, Contents(index / "none", side, tuple(entries)))
+
+
+def reranking(folder: Path) -> float:
+    """Seconds that exact comparison adds to a search."""
+    collection = Collection(folder / "files.index")
+    path = folder / "files" / "0.safetensors"
+    query = sketch_of(path, Projector(collection.contents.sketch_size))
+    exact = best(lambda: search(collection, path, top=10), 2)
+    return exact - best(lambda: Search(collection, query).rank(), 2)
