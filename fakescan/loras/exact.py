@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from fakescan.loras.adapter import Adapter
 from fakescan.loras.describe import module_key, read_file
 from fakescan.loras.read import LoraFile
@@ -18,6 +20,10 @@ from fakescan.loras.update import updates
 
 HELD_BYTES = 400_000_000
 """Of factors, as float32, that are held at once."""
+
+
+Found = dict[str, tuple[str, list[int], list[Spectrum]]]
+"""By key: group, places of files, and what each does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +48,24 @@ def layers(paths: Sequence[Path]) -> Iterator[Layer]:
         LoraError: a file cannot be used.
     """
     for names in _batches(paths):
-        found: dict[str, tuple[str, list[int], list[Spectrum]]] = {}
-        for place, path in enumerate(paths):
-            with read_file(path) as (file, adapter):
-                wanted = tuple(m for m in adapter.modules if m.name in names)
-                for update in updates(file, replace(adapter, modules=wanted)):
-                    if update.spectrum is not None:
-                        key = module_key(update.name, update.shape)
-                        _, members, spectra = found.setdefault(key, (update.group.value, [], []))
-                        members.append(place)
-                        spectra.append(update.spectrum)
+        found: Found = {}
+        with threadpool_limits(1):  # many small products: more threads only wait for each other
+            for place, path in enumerate(paths):
+                _read(path, place, names, found)
         for key, (group, members, spectra) in found.items():
             yield Layer(key, group, tuple(members), tuple(spectra))
+
+
+def _read(path: Path, place: int, names: frozenset[str], found: Found) -> None:
+    """Put one file's updates of some modules beside those of the others."""
+    with read_file(path) as (file, adapter):
+        wanted = tuple(m for m in adapter.modules if m.name in names)
+        for update in updates(file, replace(adapter, modules=wanted)):
+            if update.spectrum is not None:
+                key = module_key(update.name, update.shape)
+                _, members, spectra = found.setdefault(key, (update.group.value, [], []))
+                members.append(place)
+                spectra.append(update.spectrum)
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[frozenset[str]]:

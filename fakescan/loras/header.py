@@ -44,7 +44,7 @@ ITEM_BYTES = {
     "U8": 1,
     "BOOL": 1,
 }
-TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """A JSON text, or the rest where one does not end: each byte is looked at once."""
 STRUCTURE = re.compile(rb"[][{}]")
 MAX_STRUCTURES = 4 * MAX_TENSORS

@@ -7,12 +7,14 @@ family's mean is still estimated by sketches.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from fakescan.loras.build import sketch_of
 from fakescan.loras.collection import MIN_COVERAGE, Collection, Member
@@ -23,9 +25,12 @@ from fakescan.loras.kernel import similarities
 from fakescan.loras.means import Rows
 from fakescan.loras.sketch import Projector
 from fakescan.loras.store import Sketch
+from fakescan.machine import usable_cores
 
 RERANKED = 50
 """Candidates that are compared exactly, at least."""
+CHUNK = 64
+"""Files that a thread takes at once."""
 OTHER_FAMILY, FEW_SHARED = "another base model", "too few modules in common"
 
 
@@ -67,6 +72,12 @@ class _Side:
     """(l, numbers)."""
     mean: NDArray[np.float32]
     """(l, numbers); zero where none is taken away."""
+    is_centred: bool
+    """Any of the mean is not zero."""
+    both: NDArray[np.float32]
+    """The query without the mean, and the mean, (2, l * numbers)."""
+    inner: list[list[float]]
+    """Inner products of the two, (2, 2)."""
     coverage: float
 
 
@@ -95,31 +106,36 @@ class Search:
         Raises:
             LoraIndexError: a sketch is damaged.
         """
-        found, left_out = [], []
-        for entry in self._collection.contents.entries:
-            member = self._collection.member(entry)
-            match = self._match(member)
-            if isinstance(match, str):
-                left_out.append((entry, match))
-            else:
-                found.append(match)
+        entries = self._collection.contents.entries
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            parts = [entries[at : at + CHUNK] for at in range(0, len(entries), CHUNK)]
+            matches = [pair for part in pool.map(self._chunk, parts) for pair in part]
+        found = [match for _, match in matches if isinstance(match, Match)]
+        left_out = [(entry, reason) for entry, reason in matches if isinstance(reason, str)]
         found.sort(key=lambda m: (-m.similarity, m.entry.path))
-        is_centred = any(side is not None and side.mean.any() for side in self._sides.values())
+        is_centred = any(side is not None and side.is_centred for side in self._sides.values())
         return Matches(self._query, tuple(found), tuple(left_out), is_centred)
 
-    def _match(self, member: Member) -> Match | str:
+    def _chunk(self, entries: Sequence[Entry]) -> list[tuple[Entry, Match | str]]:
+        """Some files, by one thread, which uses the same memory for all of them."""
+        buffer: list[NDArray[np.float32]] = []
+        return [(e, self._match(self._collection.member(e), buffer)) for e in entries]
+
+    def _match(self, member: Member, buffer: list[NDArray[np.float32]]) -> Match | str:
         if not are_comparable(self._query.summary.family, member.family):
             return OTHER_FAMILY
         side = self.side(member)
         if side is None or side.coverage < MIN_COVERAGE:
             return FEW_SHARED
-        values = _rows(member.sketch, side.theirs)
-        raw = float(np.vdot(side.query, values)) / (2 * len(values))
+        values = _flat(member.sketch, side, buffer)
+        with_query, with_mean = (side.both @ values).tolist()
+        raw = (with_query + with_mean) / (2 * len(side.mine))
         similarity = raw
-        if side.mean.any():
-            query, other = side.query - side.mean, values - side.mean
-            lengths = np.sqrt(np.vdot(query, query) * np.vdot(other, other))
-            similarity = float(np.vdot(query, other) / lengths) if lengths > 0 else 0.0
+        if side.is_centred:
+            (query, across), (_, mean) = side.inner
+            other = float(np.vdot(values, values)) - 2 * with_mean + mean
+            lengths = (query * other) ** 0.5 if other > 0 else 0.0
+            similarity = (with_query - across) / lengths if lengths > 0 else 0.0
         return Match(member.entry, similarity, raw, side.coverage, is_exact=False)
 
     def side(self, member: Member) -> _Side | None:
@@ -141,7 +157,17 @@ class Search:
         nothing = np.zeros(query.shape[1], np.float32)
         mean = np.stack([means.get(key, nothing) for key in shared]).astype(np.float32)
         coverage = len(shared) / (len(mine) + len(theirs) - len(shared))
-        return _Side(rows, np.array([theirs[key] for key in shared]), query, mean, coverage)
+        both = np.stack([(query - mean).reshape(-1), mean.reshape(-1)])
+        return _Side(
+            mine=rows,
+            theirs=np.array([theirs[key] for key in shared]),
+            query=query,
+            mean=mean,
+            is_centred=bool(mean.any()),
+            both=both,
+            inner=(both @ both.T).tolist(),
+            coverage=coverage,
+        )
 
     def _allowed(self, sketch: Sketch) -> dict[str, int]:
         pairs = zip(sketch.keys, sketch.groups, strict=True)
@@ -155,6 +181,15 @@ class Search:
         if family not in self._means:
             self._means[family] = self._collection.means(family)
         return self._means[family]
+
+
+def _flat(sketch: Sketch, side: _Side, buffer: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Shared rows as float32, (l * numbers,), in memory that is used again for the next file."""
+    if not buffer or buffer[0].shape != side.query.shape:
+        buffer[:] = [np.empty_like(side.query)]
+    is_whole = len(side.theirs) == len(sketch.values)
+    np.copyto(buffer[0], sketch.values if is_whole else sketch.values[side.theirs])
+    return buffer[0].reshape(-1)
 
 
 def _rows(sketch: Sketch, rows: NDArray[np.int_]) -> NDArray[Any]:
@@ -185,7 +220,8 @@ def search(
         LoraError: the file cannot be used.
         LoraIndexError: the index cannot.
     """
-    query = sketch_of(path, Projector(collection.contents.sketch_size))
+    with threadpool_limits(1):  # many small products: more threads only wait for each other
+        query = sketch_of(path, Projector(collection.contents.sketch_size))
     prepared = Search(collection, query, groups)
     matches = prepared.rank()
     if not is_exact:
@@ -230,7 +266,7 @@ def _exact_match(
     keys = [member.sketch.keys[row] for row in side.theirs]
     exact = np.array([kernel.get(key, 0.0) for key in keys])  # (l,)
     raw = float(exact.mean())
-    if not side.mean.any():
+    if not side.is_centred:
         return replace(match, similarity=raw, raw=raw, is_exact=True)
     values = _rows(member.sketch, side.theirs)
     mine = (side.query * side.mean).sum(axis=1) / 2  # (l,): kernel with the family's mean

@@ -27,7 +27,7 @@ SIZE = 32
 SIZES = (16, 32, 64)
 
 KEPT_BYTES = 64_000_000
-"""Of random bits, as float32, that are kept for the next file."""
+"""Of random signs, as float32, that are kept for the next file."""
 
 Half = NDArray[np.float16]
 
@@ -35,7 +35,7 @@ Half = NDArray[np.float16]
 class Projector:
     """Makes sketches of one size; threads may share one.
 
-    Random bits of the first modules that it meets are kept, since most files have the same ones.
+    Random signs of the first modules that it meets are kept, since most files have the same ones.
     """
 
     def __init__(self, size: int = SIZE) -> None:
@@ -47,6 +47,9 @@ class Projector:
         self.size = size
         self._kept: dict[str, Matrix] = {}
         self._kept_bytes = 0
+        places = np.triu_indices(size)
+        self._upper = np.ravel_multi_index(places, (size, size))
+        self._weights = np.where(places[0] == places[1], 1.0, np.sqrt(2.0))
 
     @property
     def length(self) -> int:
@@ -60,36 +63,32 @@ class Projector:
             name: canonical, of the module.
             spectrum: of its update.
         """
-        shape = f"{len(spectrum.U)}x{len(spectrum.V)}"
-        left = self._project(f"{name} {shape} out", spectrum.U)  # (q, k)
-        right = self._project(f"{name} {shape} in", spectrum.V)
+        rows, columns = spectrum.shape
+        left = spectrum.project_left(self._signs(f"{name} {rows}x{columns} out", rows))  # (q, k)
+        right = spectrum.project_right(self._signs(f"{name} {rows}x{columns} in", columns))
         power = ((left * np.sqrt(spectrum.S)) @ right.T).ravel()
         covariance = (left * spectrum.S**2) @ left.T  # (q, q)
-        covariance -= np.eye(self.size) * np.trace(covariance) / self.size
-        places = np.triu_indices(self.size)
-        folded = covariance[places] * np.where(places[0] == places[1], 1.0, np.sqrt(2.0))
+        diagonal = covariance.ravel()[:: self.size + 1]  # a view
+        diagonal -= diagonal.mean()
+        folded = covariance.ravel()[self._upper] * self._weights
         return np.concatenate([_unit(power), _unit(folded)])
 
-    def _project(self, key: str, factor: Matrix) -> Doubles:
-        """Random signs (q, m) times a factor (m, k)."""
-        product: Matrix = self._bits(key, len(factor)) @ factor
-        out: Doubles = 2.0 * product.astype(np.float64) - factor.sum(axis=0, dtype=np.float64)
-        return out
-
-    def _bits(self, key: str, width: int) -> Matrix:
-        """Zeros and ones, (q, width); 2 x - 1 of them are the signs."""
+    def _signs(self, key: str, width: int) -> Matrix:
+        """-1 and 1, (q, width)."""
         if (kept := self._kept.get(key)) is not None:
             return kept
         count = self.size * width
         raw = hashlib.shake_128(f"{VERSION} {self.size} {key}".encode()).digest((count + 7) // 8)
-        ones = np.unpackbits(np.frombuffer(raw, np.uint8), count=count)
-        bits: Matrix = ones.astype(np.float32).reshape(self.size, width)
-        if self._kept_bytes + bits.nbytes <= KEPT_BYTES:
-            self._kept[key] = bits
-            self._kept_bytes += bits.nbytes
-        return bits
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=count)
+        signs: Matrix = bits.astype(np.float32).reshape(self.size, width)
+        signs *= 2.0
+        signs -= 1.0
+        if self._kept_bytes + signs.nbytes <= KEPT_BYTES:
+            self._kept[key] = signs
+            self._kept_bytes += signs.nbytes
+        return signs
 
 
 def _unit(values: Doubles) -> Doubles:
-    length = np.sqrt((values**2).sum())
+    length = float(np.sqrt(values @ values))
     return values / length if length > 0 else values

@@ -29,14 +29,43 @@ CUT = 1e-6
 class Spectrum:
     """dW = top * U diag(S) V^T."""
 
-    U: Matrix
-    """(m, k), orthonormal; a negative scale is in its sign."""
+    B: Matrix
+    """(m, r); not orthonormal: see `U`."""
+    left_map: Doubles | None
+    """(r, k): U = B left_map; None when B is U."""
     S: Doubles
     """(k,), falling from 1 and positive."""
-    V: Matrix
-    """(n, k), orthonormal."""
+    A: Matrix
+    """(r, n)."""
+    right_map: Doubles | None
+    """(r, k): V = A^T right_map; None when A^T is V."""
     top: float
     """The largest singular value, with the scale."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of dW: (m, n)."""
+        return self.B.shape[0], self.A.shape[1]
+
+    @property
+    def U(self) -> Matrix:  # noqa: N802  (as everywhere in linear algebra)
+        """(m, k), orthonormal; a negative scale is in its sign. Computed anew each time."""
+        return _times(self.B, self.left_map)
+
+    @property
+    def V(self) -> Matrix:  # noqa: N802
+        """(n, k), orthonormal. Computed anew each time."""
+        return _times(self.A.T, self.right_map)
+
+    def project_left(self, rows: Matrix) -> Doubles:
+        """(q, m) times U, without computing U: (q, k)."""
+        product = (rows @ self.B).astype(np.float64)
+        return product if self.left_map is None else product @ self.left_map
+
+    def project_right(self, rows: Matrix) -> Doubles:
+        """(q, n) times V, without computing V: (q, k)."""
+        product = (rows @ self.A.T).astype(np.float64)
+        return product if self.right_map is None else product @ self.right_map
 
     @property
     def norm(self) -> float:
@@ -80,11 +109,9 @@ def spectrum(B: Matrix, A: Matrix, scale: float) -> Spectrum | None:
         return None
     S = np.sqrt(squares[keep_s][::-1])  # (k,)
     W = W[:, keep_s][:, ::-1]  # (k, k)
-    U = B64 @ (E[:, keep] / root @ W)
-    V = A64.T @ (R.T @ W / S)
     sign = -1.0 if scale < 0 else 1.0
-    top = float(S[0]) * abs(scale)
-    return Spectrum((sign * U).astype(np.float32), S / S[0], V.astype(np.float32), top)
+    left_map, right_map = sign * (E[:, keep] / root @ W), R.T @ W / S  # (r, k)
+    return Spectrum(B, left_map, S / S[0], A, right_map, float(S[0]) * abs(scale))
 
 
 def kronecker(first: Spectrum, second: Spectrum, scale: float) -> Spectrum:
@@ -95,4 +122,15 @@ def kronecker(first: Spectrum, second: Spectrum, scale: float) -> Spectrum:
     sign = np.float32(-1.0 if scale < 0 else 1.0)
     U = sign * np.kron(first.U, second.U)[:, order]
     top = abs(scale) * first.top * second.top
-    return Spectrum(U, S[order], np.kron(first.V, second.V)[:, order], top)
+    V = np.kron(first.V, second.V)[:, order]
+    return Spectrum(U, None, S[order], V.T, None, top)
+
+
+def transposed(found: Spectrum) -> Spectrum:
+    """The decomposition of dW^T."""
+    return Spectrum(found.A.T, found.right_map, found.S, found.B.T, found.left_map, found.top)
+
+
+def _times(factor: Matrix, to: Doubles | None) -> Matrix:
+    """In float64: a change of basis may be far from orthogonal."""
+    return factor if to is None else (factor.astype(np.float64) @ to).astype(np.float32)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,18 +151,18 @@ def read_tensor(path: Path) -> tuple[NDArray[Any], dict[str, str]]:
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             raw = stream.read(header_bytes(stream.read(LENGTH_BYTES), size))
-        header = parse_header(raw, size)
-        return _mapped(path, header), dict(header.metadata)
+            header = parse_header(raw, size)
+            return _mapped(stream, header), dict(header.metadata)
     except OSError as e:
         raise LoraIndexError(f"{path}: cannot be read ({e.strerror}); index again") from e
     except (LoraError, KeyError, ValueError) as e:
         raise LoraIndexError(f"{path}: damaged ({e}); index again") from e
 
 
-def _mapped(path: Path, header: Header) -> NDArray[Any]:
+def _mapped(stream: BinaryIO, header: Header) -> NDArray[Any]:
     slot = header.tensors.get(TENSOR)
     if slot is None:
         return np.zeros((0, 0), np.float16)
     return np.memmap(
-        path, dtype=DTYPES[slot.dtype], mode="r", offset=header.data_start, shape=slot.shape
+        stream, dtype=DTYPES[slot.dtype], mode="r", offset=header.data_start, shape=slot.shape
     )

@@ -23,7 +23,7 @@ from fakescan.loras.adapter import Adapter, Module
 from fakescan.loras.canonical import Group
 from fakescan.loras.fused import pieces
 from fakescan.loras.read import LoraFile
-from fakescan.loras.spectrum import Matrix, Spectrum, kronecker, spectrum
+from fakescan.loras.spectrum import Matrix, Spectrum, kronecker, spectrum, transposed
 from fakescan.loras.suffixes import Kind
 
 MAX_SPREAD = 80_000_000
@@ -99,7 +99,7 @@ def _is_finite(values: Matrix) -> bool:
 
 
 def _shape(found: Spectrum | None) -> tuple[int, int]:
-    return (len(found.U), len(found.V)) if found else (0, 0)
+    return found.shape if found else (0, 0)
 
 
 def _scale(module: Module, tensors: dict[str, Matrix], adapter: Adapter) -> float:
@@ -172,7 +172,7 @@ def _lokr(tensors: dict[str, Matrix], scale: float) -> Spectrum | None:
     if first is None or second is None:
         return None
     rank = len(first.S) * len(second.S)
-    rows, columns = len(first.U) * len(second.U), len(first.V) * len(second.V)
+    rows, columns = np.multiply(first.shape, second.shape).tolist()
     if (rows + columns) * rank > MAX_SPREAD:
         raise LoraError(f"a Kronecker product of {rows} x {columns} and rank {rank} is too large")
     return kronecker(first, second, scale)
@@ -185,7 +185,7 @@ def _lokr_factor(tensors: dict[str, Matrix], pair: str) -> Spectrum | None:
         found = spectrum(wide, np.eye(wide.shape[1], dtype=np.float32), 1.0)
         if found is None or wide is matrix:
             return found
-        return Spectrum(found.V, found.S, found.U, found.top)
+        return transposed(found)
     a, b = tensors[f"lokr_w{pair}_a"], tensors[f"lokr_w{pair}_b"]
     core = tensors.get("lokr_t2") if pair == "2" else None
     wide = b.reshape(len(b), -1) if core is None else _tucker(core, b)
