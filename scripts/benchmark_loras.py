@@ -22,6 +22,7 @@ import numpy as np
 from lora_speed import speed_report
 from lora_styles import STYLES
 from lora_toys import (
+    BASE_STEPS,
     MLP,
     UNET,
     Family,
@@ -96,11 +97,13 @@ def recipes(chosen: Set, styles: int = len(STYLES), digits: int = DIGITS) -> lis
     return found
 
 
-def make(chosen: Set, plans: Sequence[Recipe], folder: Path) -> list[Path]:
+def make(
+    chosen: Set, plans: Sequence[Recipe], folder: Path, base_steps: int = BASE_STEPS
+) -> list[Path]:
     """Train a set, unless its files are there; gives them in the order of the plans."""
     paths = [folder / p.style / f"{p.digit}.safetensors" for p in plans]
     if not all(path.exists() for path in paths):
-        base = train_base(chosen.family)
+        base = train_base(chosen.family, steps=base_steps)
         trained = train_adapters(chosen.family, base, plans)
         for path, plan, factors in zip(paths, plans, trained, strict=True):
             save_adapter(path, factors, chosen.family.shapes, plan.alpha)

@@ -12,6 +12,8 @@ import pytest
 
 from loras_made import factors, kohya, write
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs links and odd names")
+
 
 def rows(text):
     return list(csv.DictReader(io.StringIO(text)))

@@ -133,6 +133,7 @@ def test_a_pickle_is_refused_under_any_name_and_never_opened(name, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs pipes")
 def test_what_is_no_regular_file_is_refused(tmp_path):
     pipe = tmp_path / "a.safetensors"
     os.mkfifo(pipe)
@@ -151,6 +152,7 @@ def test_a_file_above_the_limit_is_refused(tmp_path):
         pass
 
 
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be cut there")
 def test_a_file_that_is_cut_while_it_is_read_is_an_error_not_a_crash(tmp_path):
     path = write(tmp_path / "a.safetensors", kohya(factors(0)))
     with open_lora(path) as file:
