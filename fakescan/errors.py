@@ -7,6 +7,9 @@
     │   └── ChecksumError        exit 3   its sha256 is not the expected one
     ├── OutputError              exit 2   a report cannot be written; the others still are
     ├── CacheError               exit 2   the cache of scores cannot be used; a scan does without
+    ├── LoraError                exit 3   a LoRA file cannot be used: damaged, unsafe, or no LoRA
+    │   └── LoraUnsupported      exit 3   an adapter of a type that is not compared
+    ├── LoraIndexError           exit 2   an index of LoRA files cannot be used
     ├── ExportError              exit 4   a detector cannot be exported
     │   └── ParityError          exit 4   the exported graph disagrees with torch
     └── ImageError               exit 2   one image cannot be scored; a scan makes a row of it
@@ -49,6 +52,20 @@ class OutputError(FakescanError):
 
 class CacheError(FakescanError):
     """The cache of scores cannot be used; a scan warns and does without it."""
+
+
+class LoraError(FakescanError):
+    """A LoRA file cannot be used: it is damaged, unsafe, or holds no LoRA."""
+
+    exit_code = 3
+
+
+class LoraUnsupported(LoraError):  # noqa: N818
+    """The adapter is of a type that is not compared."""
+
+
+class LoraIndexError(FakescanError):
+    """An index of LoRA files cannot be used."""
 
 
 class ExportError(FakescanError):

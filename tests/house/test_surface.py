@@ -10,7 +10,7 @@ import fakescan
 from fakescan import errors
 
 DRAWN = re.compile(r"^(?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+) +exit (?P<code>\d)", re.MULTILINE)
-HEAVY = ("torch", "open_clip", "pandas", "onnxruntime", "matplotlib")
+HEAVY = ("torch", "open_clip", "pandas", "onnxruntime", "matplotlib", "scipy", "sklearn")
 
 
 def public_names() -> set[str]:
@@ -73,6 +73,8 @@ def test_importing_the_package_loads_nothing_heavy():
         "data check",
         "config",
         "cache",
+        "lora",
+        "lora index",
     ],
 )
 def test_help_loads_nothing_heavy(command):

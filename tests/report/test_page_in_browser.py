@@ -1,12 +1,11 @@
 """The page in a real browser: opened, clicked and typed into."""
 
-import os
-import shutil
 from dataclasses import replace
 
 import pytest
 from PIL import Image
 
+from browsers import chromium
 from fakescan.cli import main
 from fakescan.explain.figure import WIDTH_PX
 from fakescan.records import Band, Finding, Verdict
@@ -15,31 +14,12 @@ from reports import FINDINGS, written
 
 pytestmark = pytest.mark.slow
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--window-size=1280,900",
-)  # fmt: skip
 PICTURE = thumbnail(Image.new("RGB", (400, 300), "tomato"))
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (binary and driver):
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium and chromedriver are needed: see scripts/ci-packages")
-        pytest.skip("no chromium with chromedriver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield found
-    found.quit()
+    yield from chromium(tmp_path_factory.mktemp("profile"))
 
 
 @pytest.fixture

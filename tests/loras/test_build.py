@@ -1,0 +1,170 @@
+"""An index is kept up to date with as little reading as possible, and survives damage."""
+
+import json
+import os
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from fakescan.errors import ConfigError, LoraIndexError
+from fakescan.loras import build as build_module
+from fakescan.loras.build import build
+from fakescan.loras.collection import Collection
+from fakescan.loras.index import NAME, SKETCHES, read_contents
+from fakescan.loras.read import open_lora
+from loras_made import factors, kohya, write
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(4):
+        write(tmp_path / "files" / f"{number}.safetensors", kohya(factors(number)))
+    return tmp_path / "files"
+
+
+def test_a_second_run_reads_nothing(folder, tmp_path):
+    assert build(folder, tmp_path / "idx").read == 4
+    again = build(folder, tmp_path / "idx")
+    assert (again.read, again.removed) == (0, 0)
+
+
+def test_only_what_has_changed_is_read(folder, tmp_path):
+    build(folder, tmp_path / "idx")
+    write(folder / "1.safetensors", kohya(factors(9)))
+    write(folder / "new.safetensors", kohya(factors(10)))
+    (folder / "2.safetensors").unlink()
+    shutil.copy(folder / "0.safetensors", folder / "copy.safetensors")
+    outcome = build(folder, tmp_path / "idx")
+    assert (outcome.read, outcome.removed) == (2, 1)
+    assert len(outcome.contents.entries) == 5
+    assert len(list((tmp_path / "idx" / SKETCHES).iterdir())) == 4
+
+
+def test_a_moved_file_is_known_by_its_content(folder, tmp_path):
+    build(folder, tmp_path / "idx")
+    (folder / "0.safetensors").rename(folder / "moved.safetensors")
+    assert build(folder, tmp_path / "idx").read == 0
+
+
+def test_a_damaged_sketch_is_made_again(folder, tmp_path):
+    build(folder, tmp_path / "idx")
+    sketch = next((tmp_path / "idx" / SKETCHES).iterdir())
+    sketch.write_bytes(sketch.read_bytes()[:-20])
+    with pytest.raises(LoraIndexError, match="index again"):
+        Collection(tmp_path / "idx").members()
+    assert build(folder, tmp_path / "idx").read == 1
+    assert len(Collection(tmp_path / "idx").members()) == 4
+
+
+def test_an_interrupted_run_loses_nothing_that_was_read(folder, tmp_path):
+    def stop(done, _all):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(folder, tmp_path / "idx", progress=stop)
+    assert not (tmp_path / "idx" / NAME).exists()
+    assert build(folder, tmp_path / "idx").read <= 2
+
+
+def test_nothing_else_than_the_index_is_written(folder, tmp_path):
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    build(folder, tmp_path / "idx")
+    assert {p: p.read_bytes() for p in folder.iterdir()} == before
+    left = {p.relative_to(tmp_path / "idx").parts[0] for p in (tmp_path / "idx").rglob("*")}
+    assert left == {NAME, SKETCHES, "means"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+def test_links_are_followed_inside_the_folder_only(folder, tmp_path):
+    outside = write(tmp_path / "outside.safetensors", kohya(factors(50)))
+    (folder / "link.safetensors").symlink_to(outside)
+    (folder / "inside.safetensors").symlink_to(folder / "0.safetensors")
+    (folder / "loop").symlink_to(folder)
+    outcome = build(folder, tmp_path / "idx")
+    assert [(s.path, s.reason) for s in outcome.contents.skipped] == [
+        ("link.safetensors", "link out of the folder")
+    ]
+    assert len(outcome.contents.entries) == 5
+
+
+def test_an_index_inside_its_folder_is_not_indexed(folder):
+    build(folder, folder / "idx")
+    assert len(build(folder, folder / "idx").contents.entries) == 4
+
+
+def test_an_index_is_of_one_folder_and_one_size(folder, tmp_path):
+    build(folder, tmp_path / "idx")
+    (tmp_path / "other").mkdir()
+    for wrong, words in (
+        (lambda: build(tmp_path / "other", tmp_path / "idx"), "an index of"),
+        (lambda: build(folder, tmp_path / "idx", size=16), "sketches of size 32, not 16"),
+        (lambda: build(folder, tmp_path / "new", size=7), "one of 16, 32, 64"),
+        (lambda: build(folder, folder), "itself"),
+        (lambda: build(tmp_path / "none", tmp_path / "new"), "no such folder"),
+        (lambda: build(tmp_path / "idx", folder), "other things in it"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            wrong()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nonsense", "damaged"),
+        ("[]", "damaged"),
+        ('{"fakescan_lora_index": 99}', "another version"),
+        ('{"fakescan_lora_index": 1}', "damaged"),
+    ],
+)
+def test_a_damaged_index_says_so(text, words, tmp_path):
+    (tmp_path / NAME).write_text(text)
+    with pytest.raises(LoraIndexError, match=words):
+        read_contents(tmp_path)
+
+
+def test_a_hash_that_is_a_path_is_refused(folder, tmp_path):
+    build(folder, tmp_path / "idx")
+    values = json.loads((tmp_path / "idx" / NAME).read_text())
+    values["files"][0]["sha256"] = "../../secret"
+    (tmp_path / "idx" / NAME).write_text(json.dumps(values))
+    with pytest.raises(LoraIndexError, match="a sha256 that is none"):
+        Collection(tmp_path / "idx")
+
+
+def test_sketches_are_mapped_and_half_precision(folder, tmp_path):
+    build(folder, tmp_path / "idx")
+    sketch = Collection(tmp_path / "idx").members()[0].sketch
+    assert isinstance(sketch.values, np.memmap)
+    assert sketch.values.dtype == np.float16
+    assert sketch.values.shape == (3, 32 * 32 + 32 * 33 // 2)
+
+
+def test_no_more_files_than_workers_are_read_at_once(folder, tmp_path, monkeypatch):
+    at_once, most, lock = [0], [0], threading.Lock()
+    original = build_module.sketch_of
+
+    def counted(*arguments):
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        try:
+            return original(*arguments)
+        finally:
+            with lock:
+                at_once[0] -= 1
+
+    monkeypatch.setattr(build_module, "sketch_of", counted)
+    build(folder, tmp_path / "idx", workers=2)
+    assert 1 <= most[0] <= 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs names that are no text")
+def test_a_name_that_is_no_utf_8_is_kept(folder, tmp_path):
+    (folder / "0.safetensors").rename(folder / os.fsdecode(b"odd\xff.safetensors"))
+    build(folder, tmp_path / "idx")
+    assert build(folder, tmp_path / "idx").read == 0
+    with open_lora(Collection(tmp_path / "idx").place(read_contents(tmp_path / "idx").entries[-1])):
+        pass
