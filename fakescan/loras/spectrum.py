@@ -13,7 +13,7 @@ Shapes: dW (m, n), B (m, r), A (r, n); k singular values, k <= min(r, m, n).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+USUAL = (1e-12, 1e12)
+"""Frobenius norms of factors that need no care."""
 CUT = 1e-6
 """Of the largest singular value; smaller ones are noise."""
 
@@ -97,13 +99,15 @@ def spectrum(B: Matrix, A: Matrix, scale: float) -> Spectrum | None:
     """
     # Squares of float32 values, and their products, stay far from the limits of float64.
     B64, A64 = B.astype(np.float64), A.astype(np.float64)
-    lengths, E = np.linalg.eigh(B64.T @ B64)  # (r,), (r, r)
+    gram_B, gram_A = B64.T @ B64, A64 @ A64.T  # (r, r)
+    sizes = float(np.sqrt(np.trace(gram_B))), float(np.sqrt(np.trace(gram_A)))
+    if not all(USUAL[0] < size < USUAL[1] for size in sizes):
+        return _rescaled(B64, A64, sizes, scale)
+    lengths, E = np.linalg.eigh(gram_B)  # (r,), (r, r)
     keep = lengths > max(lengths[-1], 0.0) * CUT**2 * 1e-2
-    if not keep.any():
-        return None
     root = np.sqrt(lengths[keep])
     R = root[:, None] * E[:, keep].T  # (k, r)
-    squares, W = np.linalg.eigh(R @ (A64 @ A64.T) @ R.T)
+    squares, W = np.linalg.eigh(R @ gram_A @ R.T)
     keep_s = squares > max(squares[-1], 0.0) * CUT**2
     if not keep_s.any():
         return None
@@ -112,6 +116,15 @@ def spectrum(B: Matrix, A: Matrix, scale: float) -> Spectrum | None:
     sign = -1.0 if scale < 0 else 1.0
     left_map, right_map = sign * (E[:, keep] / root @ W), R.T @ W / S  # (r, k)
     return Spectrum(B, left_map, S / S[0], A, right_map, float(S[0]) * abs(scale))
+
+
+def _rescaled(B: Doubles, A: Doubles, sizes: tuple[float, float], scale: float) -> Spectrum | None:
+    """Decompose a product of factors so large or small that float32 does not sum them up."""
+    if 0.0 in sizes:
+        return None
+    left, right = (B / sizes[0]).astype(np.float32), (A / sizes[1]).astype(np.float32)
+    found = spectrum(left, right, scale)
+    return None if found is None else replace(found, top=found.top * sizes[0] * sizes[1])
 
 
 def kronecker(first: Spectrum, second: Spectrum, scale: float) -> Spectrum:
