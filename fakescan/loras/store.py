@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -127,10 +128,12 @@ def write_tensor(path: Path, values: NDArray[Any], metadata: dict[str, str]) -> 
 def write_whole(path: Path, pieces: Sequence[bytes]) -> None:
     """Write a file under another name and give it its own when it is finished.
 
+    Threads may write one file at once, as when two files of a folder have the same content.
+
     Raises:
         LoraIndexError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with partial.open("wb") as stream:
             stream.writelines(pieces)

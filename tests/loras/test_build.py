@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fakescan.loras.build import build
 from fakescan.loras.collection import Collection
 from fakescan.loras.index import NAME, SKETCHES, read_contents
 from fakescan.loras.read import open_lora
+from fakescan.loras.store import write_whole
 from loras_made import factors, kohya, write
 
 
@@ -168,3 +170,15 @@ def test_a_name_that_is_no_utf_8_is_kept(folder, tmp_path):
     assert build(folder, tmp_path / "idx").read == 0
     with open_lora(Collection(tmp_path / "idx").place(read_contents(tmp_path / "idx").entries[-1])):
         pass
+
+
+def test_many_threads_may_write_one_file_at_once(tmp_path):
+    """As for files of the same content, whose sketch has one name."""
+    path, size = tmp_path / "sketch", 200_000
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            pieces = (bytes([number]) * size,)
+            done = [pool.submit(write_whole, path, pieces) for _ in range(8)]
+            assert [future.result() for future in done] == [None] * 8
+            assert path.read_bytes() == pieces[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["sketch"]
