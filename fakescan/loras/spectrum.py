@@ -5,7 +5,7 @@
     U = B E diag(l)^(-1/2) W           V = A^T R^T W diag(1/s)
 
 What is left no longer depends on how dW was cut into B and A: neither on (BG, G^-1 A) nor on zero
-columns. Gram matrices in float64 take a third of the time of two QR decompositions. They lose
+columns. Gram matrices in float64 take a quarter of the time of two QR decompositions. They lose
 singular values below 1e-7 of the largest, so those below 1e-6 are dropped.
 
 Shapes: dW (m, n), B (m, r), A (r, n); k singular values, k <= min(r, m, n).
