@@ -139,7 +139,8 @@ def decode(raw: bytes, slot: Slot) -> Matrix:
     if slot.dtype in SMALL:
         return _small_floats(slot.dtype)[np.frombuffer(raw, np.uint8)].reshape(slot.shape)
     values = np.frombuffer(raw, FLOATS[slot.dtype])
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    # What float32 cannot hold becomes infinite, and is refused, as are signalling NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32).reshape(slot.shape)
 
 

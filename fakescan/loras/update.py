@@ -95,7 +95,8 @@ def _decomposed(module: Module, tensors: dict[str, Matrix], adapter: Adapter) ->
 
 
 def _is_finite(values: Matrix) -> bool:
-    return bool(np.isfinite(values.min()) and np.isfinite(values.max()))  # NaN is in both
+    with np.errstate(invalid="ignore"):  # NaN may be a signalling one
+        return bool(np.isfinite(values.min()) and np.isfinite(values.max()))  # NaN is in both
 
 
 def _shape(found: Spectrum | None) -> tuple[int, int]:

@@ -47,6 +47,17 @@ def test_plain_factors_at_the_limit_of_their_type_are_compared(tmp_path):
     assert np.isfinite(sketch.values).all()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "bits"), [("<f8", 0x7FF0000000000001), ("<f4", 0x7F800001), ("<u2", 0x7F81)]
+)
+def test_a_signalling_nan_is_refused_as_any_other(dtype, bits, tmp_path):
+    values = np.zeros((2, 2), dtype)
+    values.view(f"<u{values.itemsize}")[0, 0] = bits
+    tensors = {"x.lora_up.weight": values, "x.lora_down.weight": np.ones((2, 2), "<f4")}
+    (module,) = describe(write(tmp_path / "a.safetensors", tensors)).modules
+    assert "holds NaN or infinity" in module.reason
+
+
 @pytest.fixture
 def fuzzer():
     pytest.importorskip("resource")
