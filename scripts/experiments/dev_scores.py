@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from fakescan.data.samples import Sample
+from fakescan.errors import ConfigError
 from fakescan.evaluate.benchmark import ScoreTable
 from fakescan.evaluate.intervals import Estimate, resample
 from fakescan.evaluate.metrics import weighted_ap_one_to_one, weighted_auc
@@ -41,6 +42,11 @@ class FrozenViews:
     """The stored part of every detector on one tower, for images cut as a scan cuts them."""
 
     def __init__(self, folder: Path, samples: Sequence[Sample], preprocess: Preprocess) -> None:
+        if preprocess.crops != 1:
+            raise ConfigError(
+                "only the middle square is stored here; compare detectors that look at several "
+                "with `fakescan evaluate --model RUN --model RUN`"
+            )
         self.folder, self.samples, self.preprocess = folder, samples, preprocess
 
     def logits(self, model: DetectorModel) -> NDArray[np.float64]:
