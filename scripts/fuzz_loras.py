@@ -26,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fakescan.errors import LoraError
-from fakescan.loras.build import sketch_of
+from fakescan.loras.reading import sketch_of
 from fakescan.loras.sketch import Projector
 
 TIMEOUT_S = 10.0

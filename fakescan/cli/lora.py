@@ -126,7 +126,9 @@ def index(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", "-j", help="Files read at once.", show_default="one per core"),
+        typer.Option(
+            "--workers", "-j", help="Processes that read files.", show_default="one per core"
+        ),
     ] = None,
     no_progress: options.NoProgress = False,
     quiet: options.Quiet = False,

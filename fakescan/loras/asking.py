@@ -9,11 +9,11 @@ import numpy as np
 
 from fakescan.errors import ConfigError
 from fakescan.loras.attribute import UNKNOWN_BELOW, Attribution, attribute
-from fakescan.loras.build import sketch_of
 from fakescan.loras.collection import Collection, Member
 from fakescan.loras.family import are_comparable
 from fakescan.loras.index import asked_entry
 from fakescan.loras.matrix import compare_all
+from fakescan.loras.reading import sketch_of
 from fakescan.loras.sketch import Projector
 
 

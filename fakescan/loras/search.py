@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fakescan.loras.build import sketch_of
 from fakescan.loras.collection import MIN_COVERAGE, Collection, Member
 from fakescan.loras.exact import layers
 from fakescan.loras.family import are_comparable
 from fakescan.loras.index import Entry
 from fakescan.loras.kernel import similarities
 from fakescan.loras.means import Rows
+from fakescan.loras.reading import sketch_of
 from fakescan.loras.sketch import Projector
 from fakescan.loras.store import Sketch
 from fakescan.machine import usable_cores

@@ -3,14 +3,19 @@
 import json
 import os
 import shutil
-import threading
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fakescan.errors import ConfigError, LoraIndexError
 from fakescan.loras import build as build_module
+from fakescan.loras import reading
 from fakescan.loras.build import build
 from fakescan.loras.collection import Collection
 from fakescan.loras.index import NAME, SKETCHES, read_contents
@@ -144,23 +149,72 @@ def test_sketches_are_mapped_and_half_precision(folder, tmp_path):
     assert sketch.values.shape == (3, 32 * 32 + 32 * 33 // 2)
 
 
-def test_no_more_files_than_workers_are_read_at_once(folder, tmp_path, monkeypatch):
-    at_once, most, lock = [0], [0], threading.Lock()
-    original = build_module.sketch_of
+@pytest.fixture
+def processes_pay(monkeypatch):
+    monkeypatch.setattr(build_module, "WORTH_PROCESSES", 0)
 
-    def counted(*arguments):
-        with lock:
-            at_once[0] += 1
-            most[0] = max(most[0], at_once[0])
-        try:
-            return original(*arguments)
-        finally:
-            with lock:
-                at_once[0] -= 1
 
-    monkeypatch.setattr(build_module, "sketch_of", counted)
-    build(folder, tmp_path / "idx", workers=2)
-    assert 1 <= most[0] <= 2
+def test_processes_give_what_one_gives(folder, tmp_path, processes_pay):
+    (folder / "2.safetensors").write_bytes(b"no header")
+    (folder / "old.ckpt").write_bytes(b"")
+    one, two = build(folder, tmp_path / "one"), build(folder, tmp_path / "two", workers=2)
+    assert two == replace(one, contents=two.contents)
+    assert two.contents.entries == one.contents.entries
+    assert two.contents.skipped == one.contents.skipped
+    sketches = [p.name for p in (tmp_path / "one" / SKETCHES).iterdir()]
+    assert len(sketches) == 3
+    for name in sketches:
+        same = [(tmp_path / index / SKETCHES / name).read_bytes() for index in ("one", "two")]
+        assert same[0] == same[1]
+
+
+def test_a_process_that_dies_is_one_clear_error(folder, tmp_path, processes_pay, monkeypatch):
+    build(folder, tmp_path / "idx")
+    write(folder / "new.safetensors", kohya(factors(9)))
+    write(folder / "newer.safetensors", kohya(factors(10)))
+    monkeypatch.setattr(reading, "_read", die)
+    with pytest.raises(LoraIndexError, match="a process that read files died"):
+        build(folder, tmp_path / "idx", workers=2)
+    assert len(Collection(tmp_path / "idx").members()) == 4
+
+
+def die(_candidate):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs process groups")
+def test_an_interrupt_says_nothing_of_processes(tmp_path):
+    for number in range(4):
+        write(tmp_path / "files" / f"{number}.safetensors", kohya(factors(number)))
+    code = (
+        "import sys; from pathlib import Path; from fakescan.cli import main\n"
+        "from fakescan.loras import build; build.WORTH_PROCESSES = 0\n"
+        "print('ready', flush=True)\n"
+        f"sys.exit(main(['lora', 'index', {str(tmp_path / 'files')!r}, '--out', "
+        f"{str(tmp_path / 'idx')!r}, '-j', '2', '--no-progress']))\n"
+    )
+    command = [sys.executable, "-c", code]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert running.stdout.readline() == b"ready\n"
+    while not children(running.pid):  # they start
+        assert running.poll() is None
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert b"Traceback" not in said
+
+
+def children(pid):
+    return [c for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text()]
+
+
+def test_a_single_file_needs_no_other_process(folder, tmp_path, processes_pay, monkeypatch):
+    build(folder, tmp_path / "idx")
+    write(folder / "new.safetensors", kohya(factors(9)))
+    monkeypatch.setattr(reading, "_in_processes", None)
+    assert build(folder, tmp_path / "idx", workers=2).read == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs names that are no text")

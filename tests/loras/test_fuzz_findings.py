@@ -9,8 +9,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from fakescan.errors import LoraError
-from fakescan.loras.build import sketch_of
 from fakescan.loras.describe import describe
+from fakescan.loras.reading import sketch_of
 from fakescan.loras.sketch import Projector
 from loras_made import write
 
