@@ -20,7 +20,7 @@ import numpy as np
 from dev_scores import FrozenViews
 from numpy.typing import NDArray
 
-from fakescan.config import dump
+from fakescan.config import dump, load
 from fakescan.data.samples import Sample, read_samples, subsample
 from fakescan.errors import ConfigError
 from fakescan.model.backbone import Backbone
@@ -162,8 +162,11 @@ def run(
 
 
 def _is_of(folder: Path, config: TrainConfig) -> bool:
-    path = folder / SETTINGS
-    return path.exists() and path.read_text(encoding="utf-8") == dump(config)
+    """Options that are younger than a run have their defaults in it."""
+    try:
+        return load(TrainConfig, folder / SETTINGS) == config
+    except ConfigError:
+        return False
 
 
 def _placed(model: DetectorModel, device: str) -> DetectorModel:
