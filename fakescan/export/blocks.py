@@ -9,6 +9,7 @@ Shapes: B images, N tokens, D width, H heads, W router width, R sum of ranks.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from onnx import TensorProto
@@ -22,6 +23,15 @@ GELU_TANH = (math.sqrt(2 / math.pi), 0.044715)
 """Hendrycks and Gimpel, arXiv 1606.08415."""
 
 
+class Attention(NamedTuple):
+    """What a block's attention mixes, in the type of computation."""
+
+    weights: str
+    """(B, H, N, N); rows sum to 1."""
+    values: str
+    """(B, H, N, D/H)."""
+
+
 class BlockWriter:
     """Writes blocks; gathers what their routers say."""
 
@@ -31,6 +41,8 @@ class BlockWriter:
         self.mole = mole
         self.router_logits: list[str] = []
         """One (B, N, W) each, lowest block first, in torch's order."""
+        self.attention: Attention | None = None
+        """Of the last block so far."""
 
     def block(self, x: str, number: int) -> str:
         """(B, N, D) -> (B, N, D).
@@ -58,7 +70,7 @@ class BlockWriter:
         """(B, N, D) -> (B, N, D), float32, experts included."""
         n, at = self.nodes, f"transformer.resblocks.{number - 1}.attn"
         qkv = n.linear(n.narrow(normed), f"{at}.in_proj_weight", f"{at}.in_proj_bias")
-        parts = n.split("Split", qkv, outputs=3, axis=-1)  # (B, N, D) each
+        parts = n.thirds(qkv)  # (B, N, D) each
         if self._has(number, "q"):
             sites = zip(parts, ("q", "k", "v"), strict=True)
             parts = [
@@ -78,6 +90,7 @@ class BlockWriter:
         factor = n.narrow(n.number((tower.width // tower.heads) ** -0.5))
         scores = n.op("MatMul", n.op("Mul", q, factor), k)  # (B, H, N, N)
         weights = n.narrow(n.op("Softmax", n.widen(scores), axis=-1))
+        self.attention = Attention(weights, v)
         mixed = n.op("Transpose", n.op("MatMul", weights, v), perm=[0, 2, 1, 3])
         return n.reshape(mixed, (0, 0, tower.width))
 

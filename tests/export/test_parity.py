@@ -28,8 +28,8 @@ PASSED = Parity(
 def corrupted(monkeypatch):
     """Exports whose graph has one wrong weight, as a bug in the exporter would make them."""
 
-    def build(model, metadata):
-        proto = build_graph(model, metadata)
+    def build(model, metadata, form):
+        proto = build_graph(model, metadata, form)
         (bias,) = [t for t in proto.graph.initializer if t.name == "head.bias"]
         bias.raw_data = (onnx.numpy_helper.to_array(bias) + np.float32(1)).tobytes()
         return proto
