@@ -37,7 +37,7 @@ OUTPUT_CHOSEN = "chosen_expert"
 """(B, adapted blocks, N) int64: the router column that each token takes; as above, with routed
 experts."""
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-static"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

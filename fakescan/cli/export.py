@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """How weights are kept."""
+    """How weights are kept, and multiplied."""
 
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
+    INT8_DYNAMIC = "int8-dynamic"
+    INT8_STATIC = "int8-static"
 
 
 def export(
@@ -28,7 +30,10 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
     precision: Annotated[
         Precision,
-        typer.Option(help="How weights are kept; int8: the tower's matrices, per output channel."),
+        typer.Option(
+            help="How weights are kept; int8: the tower's matrices, per output channel; "
+            "-dynamic and -static also multiply in integers."
+        ),
     ] = Precision.FP32,
     with_preprocessing: Annotated[
         bool,

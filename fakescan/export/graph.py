@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -29,8 +29,11 @@ from onnx import TensorProto, ValueInfoProto, helper
 from fakescan import __version__
 from fakescan.errors import ConfigError
 from fakescan.export.blocks import BlockWriter
+from fakescan.export.crops import fixture_crops
+from fakescan.export.integers import IntegerWriter
 from fakescan.export.nodes import Nodes
 from fakescan.export.precision import Storage
+from fakescan.export.ranges import Range, measure_ranges
 from fakescan.export.shares import ShareWriter
 from fakescan.export.squares import SquareWriter
 from fakescan.metadata import (
@@ -81,7 +84,10 @@ def build_graph(
         form: None takes normalised squares and gives what every file gives.
     """
     form = form or Form()
-    graph = GraphWriter(model, metadata, form).write()
+    return _proto(GraphWriter(model, metadata, form).write(), metadata, form)
+
+
+def _proto(graph: onnx.GraphProto, metadata: DetectorMetadata, form: Form) -> onnx.ModelProto:
     opsets = [helper.make_opsetid("", form.opset)]
     proto = helper.make_model(
         graph,
@@ -93,6 +99,15 @@ def build_graph(
     )
     helper.set_model_props(proto, {KEY: metadata.to_json()})
     return proto
+
+
+def _ranges(model: DetectorModel, metadata: DetectorMetadata) -> dict[str, Range]:
+    """What the tower's linear maps read of the package's images, weights rounded already."""
+    rounded, form = replace(metadata, precision="int8"), Form()
+    writer = GraphWriter(model, rounded, form)
+    proto = _proto(writer.write(), rounded, form)
+    crops = fixture_crops(metadata.preprocess)
+    return measure_ranges(proto, writer.blocks.reads, crops, metadata.preprocess)
 
 
 def graph_state(model: DetectorModel) -> Mapping[str, NDArray[np.float32]]:
@@ -118,7 +133,10 @@ class GraphWriter:
         self.form = form
         self.preprocess = metadata.preprocess
         self.nodes = Nodes(graph_state(model), Storage(metadata.precision), form.opset)
-        self.blocks = BlockWriter(self.nodes, self.tower, model.config.mole)
+        integers = None
+        if self.nodes.storage.is_integer:
+            integers = IntegerWriter(self.nodes, _ranges(model, metadata))
+        self.blocks = BlockWriter(self.nodes, self.tower, model.config.mole, integers)
         self.shares = ShareWriter(self.nodes, self.tower)
 
     def write(self) -> onnx.GraphProto:

@@ -84,12 +84,17 @@ class Nodes:
 
     def matrix(self, name: str) -> str:
         """One of the tower's matrices, in the type of computation."""
+        scale = self.keep(name)
+        return name if scale is None else self.op("DequantizeLinear", name, scale, axis=1)
+
+    def keep(self, name: str) -> str | None:
+        """Put one of the tower's matrices into the graph; the name of its scales, if it has any."""
         stored = self.storage.store(name, self.state[name])
         self.initializers[name] = stored.matrix
         if stored.scale is None:
-            return name
+            return None
         self.initializers[stored.scale.name] = stored.scale
-        return self.op("DequantizeLinear", name, stored.scale.name, axis=1)
+        return str(stored.scale.name)
 
     def narrow(self, x: str) -> str:
         """Float32 -> the type of computation."""
