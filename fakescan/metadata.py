@@ -21,14 +21,23 @@ FORMAT_VERSION = 2
 
 INPUT = "pixels"
 """(B, 3, S, S) float32, normalised."""
+IMAGE = "image"
+"""(H, W, 3) uint8 RGB, upright, of any size: the input in place of `pixels` of a file that cuts its
+squares itself. B is then their number, K, and the logit their mean, (1,)."""
 OUTPUT_LOGIT = "logit"
 """(B,) float32."""
 OUTPUT_ROUTER = "router_logits"
 """(B, adapted blocks, N, router width) float32; only with routed experts."""
 OUTPUT_PATCH = "patch_logit"
-"""(B, N - 1) float32, what each patch adds to the logit; only with a `levels` head."""
+"""(B, N - 1) float32, what each patch adds to the logit; with a `levels` head, and in files that
+explain."""
+OUTPUT_REMAINDER = "remainder_logit"
+"""(B,) float32: the logit without the sum of its patches; only in files that explain."""
+OUTPUT_CHOSEN = "chosen_expert"
+"""(B, adapted blocks, N) int64: the router column that each token takes; as above, with routed
+experts."""
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-static"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

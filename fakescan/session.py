@@ -27,6 +27,7 @@ from fakescan.errors import ConfigError, WeightsError
 from fakescan.image import normalise
 from fakescan.machine import usable_cores
 from fakescan.metadata import (
+    IMAGE,
     INPUT,
     KEY,
     OUTPUT_LOGIT,
@@ -93,6 +94,7 @@ class OnnxSession:
                 "--device cuda: ONNX Runtime finds no CUDA and cuDNN: pip install 'fakescan[gpu]'"
             )
         self.metadata: DetectorMetadata = _metadata(self._session, path)
+        self._takes_image = [i.name for i in self._session.get_inputs()] == [IMAGE]
         _check_signature(self._session, path, self.metadata.preprocess.image_px)
 
     @property
@@ -112,7 +114,7 @@ class OnnxSession:
             raise ValueError(
                 f"crops must be uint8 (B, {px}, {px}, 3), got {crops.dtype} {crops.shape}"
             )
-        step = 1 if self._is_cpu else max(1, len(crops))
+        step = 1 if self._is_cpu or self._takes_image else max(1, len(crops))
         parts = [self._run(crops[i : i + step]) for i in range(0, len(crops), step)]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
@@ -120,8 +122,7 @@ class OnnxSession:
         """What explains the logit of one crop, (S, S, 3) RGB; it costs as much as a logit."""
         ranks = {output.name: len(output.shape) for output in self._session.get_outputs()}
         names = [name for name, rank in DETAILS.items() if ranks.get(name) == rank]
-        pixels = normalise(crop[np.newaxis], self.metadata.preprocess)  # (1, 3, S, S)
-        logit, *values = self._session.run([OUTPUT_LOGIT, *names], {INPUT: pixels})
+        logit, *values = self._session.run([OUTPUT_LOGIT, *names], self._feed(crop[np.newaxis]))
         found = {
             name: np.asarray(value[0], np.float32)
             for name, value in zip(names, values, strict=True)
@@ -129,9 +130,14 @@ class OnnxSession:
         return Details(float(logit[0]), found.get(OUTPUT_PATCH), found.get(OUTPUT_ROUTER))
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = normalise(crops, self.metadata.preprocess)  # (B, 3, S, S)
-        (logit,) = self._session.run([OUTPUT_LOGIT], {INPUT: pixels})
+        (logit,) = self._session.run([OUTPUT_LOGIT], self._feed(crops))
         return np.asarray(logit, np.float32)  # (B,)
+
+    def _feed(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The graph's input; one that takes a whole image sees a single square in a crop."""
+        if self._takes_image:
+            return {IMAGE: np.ascontiguousarray(crops[0])}
+        return {INPUT: normalise(crops, self.metadata.preprocess)}  # (B, 3, S, S)
 
 
 def runtime() -> str:
@@ -244,17 +250,30 @@ def _metadata(session: Any, path: Path) -> DetectorMetadata:
 def _check_signature(session: Any, path: Path, px: int) -> None:
     inputs = {i.name: (i.type, i.shape) for i in session.get_inputs()}
     outputs = {o.name: (o.type, o.shape) for o in session.get_outputs()}
-    kind, shape = inputs.get(INPUT, ("", []))
-    is_right = (
-        len(inputs) == 1
-        and kind == "tensor(float)"
-        and shape[1:] == [3, px, px]
-        and not isinstance(shape[0], int)
-        and outputs.get(OUTPUT_LOGIT, ("", []))[0] == "tensor(float)"
-        and len(outputs[OUTPUT_LOGIT][1]) == 1
+    kind, shape = outputs.get(OUTPUT_LOGIT, ("", []))
+    is_right = (kind, len(shape)) == ("tensor(float)", 1) and (
+        _takes_pixels(inputs, px) or _takes_image(inputs)
     )
     if not is_right:
         raise WeightsError(
-            f"{path}: its input must be {INPUT} float32 (B, 3, {px}, {px}) and an output "
-            f"{OUTPUT_LOGIT} float32 (B,), got {inputs} -> {outputs}"
+            f"{path}: its input must be {INPUT} float32 (B, 3, {px}, {px}) or {IMAGE} uint8 "
+            f"(H, W, 3), and an output {OUTPUT_LOGIT} float32 (B,), got {inputs} -> {outputs}"
         )
+
+
+def _takes_pixels(inputs: dict[str, tuple[str, list[Any]]], px: int) -> bool:
+    kind, shape = inputs.get(INPUT, ("", []))
+    return (
+        len(inputs) == 1
+        and (kind, shape[1:]) == ("tensor(float)", [3, px, px])
+        and not isinstance(shape[0], int)
+    )
+
+
+def _takes_image(inputs: dict[str, tuple[str, list[Any]]]) -> bool:
+    kind, shape = inputs.get(IMAGE, ("", []))
+    return (
+        len(inputs) == 1
+        and (kind, shape[2:]) == ("tensor(uint8)", [3])
+        and not any(isinstance(side, int) for side in shape[:2])
+    )

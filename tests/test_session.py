@@ -83,7 +83,10 @@ def newer():
         (lambda path: write_tiny(path, metadata=None), "without fakescan metadata"),
         (lambda path: write_tiny(path, metadata="{}"), "metadata cannot be read"),
         (lambda path: write_tiny(path, metadata=newer()), "update fakescan"),
-        (lambda path: write_tiny(path, px=8), r"its input must be pixels float32 \(B, 3, 16, 16\)"),
+        (
+            lambda path: write_tiny(path, px=8),
+            r"its input must be pixels float32 \(B, 3, 16, 16\) or image uint8",
+        ),
     ],
 )
 def test_a_file_that_is_no_detector_is_one_clear_line(tmp_path, write, reason):

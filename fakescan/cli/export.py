@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """How weights are kept."""
+    """How weights are kept, and multiplied."""
 
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
+    INT8_DYNAMIC = "int8-dynamic"
+    INT8_STATIC = "int8-static"
 
 
 def export(
@@ -28,8 +30,29 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
     precision: Annotated[
         Precision,
-        typer.Option(help="How weights are kept; int8: the tower's matrices, per output channel."),
+        typer.Option(
+            help="How weights are kept; int8: the tower's matrices, per output channel; "
+            "-dynamic and -static also multiply in integers."
+        ),
     ] = Precision.FP32,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="The file takes one image of any size and cuts its squares itself.",
+        ),
+    ] = False,
+    with_explain: Annotated[
+        bool,
+        typer.Option(
+            "--with-explain",
+            help="The file also says which expert each token takes, what each patch adds to the "
+            "logit, and what is left.",
+        ),
+    ] = False,
+    opset: Annotated[
+        int, typer.Option(metavar="N", help="ONNX opset, 17 to 21; old runtimes need a low one.")
+    ] = 17,
     check: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +79,7 @@ def export(
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"{out}: its folder does not exist")
     try:
-        from fakescan.export import export_detector
+        from fakescan.export import Form, export_detector
         from fakescan.export.run import read_run
     except ModuleNotFoundError as e:
         if (e.name or "").startswith("fakescan"):
@@ -67,6 +90,7 @@ def export(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    form = Form(opset=opset, has_preprocessing=with_preprocessing, has_explanation=with_explain)
     model, metadata = read_run(
         run, name=name or out.stem, precision=precision.value, weights=backbone_weights
     )
@@ -79,6 +103,7 @@ def export(
             model,
             metadata,
             out,
+            form=form,
             check=check,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )

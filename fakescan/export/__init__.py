@@ -10,13 +10,13 @@ import onnx
 
 from fakescan.errors import ExportError
 from fakescan.export.crops import fixture_crops, folder_crops
-from fakescan.export.graph import build_graph
+from fakescan.export.graph import Form, build_graph
 from fakescan.export.parity import Parity, Progress, measure, verify
 from fakescan.metadata import DetectorMetadata
 from fakescan.model.detector import DetectorModel
 from fakescan.weights import sha256_of
 
-__all__ = ["ExportReport", "export_detector"]
+__all__ = ["ExportReport", "Form", "export_detector"]
 
 MAX_BYTES = 2**31 - 2**20
 """What protobuf, and so a single ONNX file, can hold; 1 MB is left for the graph."""
@@ -40,6 +40,7 @@ def export_detector(
     metadata: DetectorMetadata,
     out: Path,
     *,
+    form: Form | None = None,
     check: Path | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -49,6 +50,7 @@ def export_detector(
         model: left as it is.
         metadata: goes into the file; its `precision` decides how weights are kept.
         out: replaced if it is there, and only by a file that passed.
+        form: what the file takes and gives; None: normalised squares, and no explanation.
         check: folder of images to compare on; None takes those in the package.
         progress: called while comparing.
 
@@ -60,7 +62,7 @@ def export_detector(
     """
     preprocess = metadata.preprocess
     crops = folder_crops(check, preprocess) if check else fixture_crops(preprocess)
-    proto = build_graph(model, metadata)
+    proto = build_graph(model, metadata, form)
     size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
     if size > MAX_BYTES:
         raise ExportError(

@@ -9,10 +9,12 @@ Shapes: B images, N tokens, D width, H heads, W router width, R sum of ranks.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from onnx import TensorProto
 
+from fakescan.export.integers import IntegerWriter
 from fakescan.export.nodes import Nodes
 from fakescan.model.mole import MoLEConfig
 from fakescan.model.tower import TowerConfig
@@ -22,15 +24,43 @@ GELU_TANH = (math.sqrt(2 / math.pi), 0.044715)
 """Hendrycks and Gimpel, arXiv 1606.08415."""
 
 
+class Attention(NamedTuple):
+    """What a block's attention mixes, in the type of computation."""
+
+    weights: str
+    """(B, H, N, N); rows sum to 1."""
+    values: str
+    """(B, H, N, D/H)."""
+
+
 class BlockWriter:
     """Writes blocks; gathers what their routers say."""
 
-    def __init__(self, nodes: Nodes, tower: TowerConfig, mole: MoLEConfig) -> None:
+    def __init__(
+        self,
+        nodes: Nodes,
+        tower: TowerConfig,
+        mole: MoLEConfig,
+        integers: IntegerWriter | None = None,
+    ) -> None:
+        """Write into a graph.
+
+        Args:
+            nodes: of the graph.
+            tower: its sizes.
+            mole: of all adapted blocks.
+            integers: writes linear maps; None multiplies in floating point.
+        """
         self.nodes = nodes
+        self._maps = integers or nodes
+        self.reads: dict[str, str] = {}
+        """Which tensor each linear map reads, by the name of its matrix."""
         self.tower = tower
         self.mole = mole
         self.router_logits: list[str] = []
         """One (B, N, W) each, lowest block first, in torch's order."""
+        self.attention: Attention | None = None
+        """Of the last block so far."""
 
     def block(self, x: str, number: int) -> str:
         """(B, N, D) -> (B, N, D).
@@ -44,11 +74,15 @@ class BlockWriter:
         attended = self._scale(self._attention(normed, number), f"{at}.ls_1.gamma")
         x = n.op("Add", x, attended)
         normed = n.norm(x, f"{at}.ln_2", self.tower.norm_eps)
-        hidden = n.linear(n.narrow(normed), f"{at}.mlp.c_fc.weight", f"{at}.mlp.c_fc.bias")
+        hidden = self._linear(n.narrow(normed), f"{at}.mlp.c_fc.weight", f"{at}.mlp.c_fc.bias")
         hidden = self._activation(hidden)
-        out = n.widen(n.linear(hidden, f"{at}.mlp.c_proj.weight", f"{at}.mlp.c_proj.bias"))
+        out = n.widen(self._linear(hidden, f"{at}.mlp.c_proj.weight", f"{at}.mlp.c_proj.bias"))
         out = self._with_experts(out, normed, number, "mlp")
         return n.op("Add", x, self._scale(out, f"{at}.ls_2.gamma"))
+
+    def _linear(self, x: str, weight: str, bias: str) -> str:
+        self.reads[weight] = x
+        return self._maps.linear(x, weight, bias)
 
     def _scale(self, x: str, name: str) -> str:
         n = self.nodes
@@ -57,8 +91,8 @@ class BlockWriter:
     def _attention(self, normed: str, number: int) -> str:
         """(B, N, D) -> (B, N, D), float32, experts included."""
         n, at = self.nodes, f"transformer.resblocks.{number - 1}.attn"
-        qkv = n.linear(n.narrow(normed), f"{at}.in_proj_weight", f"{at}.in_proj_bias")
-        parts = n.split("Split", qkv, outputs=3, axis=-1)  # (B, N, D) each
+        qkv = self._linear(n.narrow(normed), f"{at}.in_proj_weight", f"{at}.in_proj_bias")
+        parts = n.thirds(qkv)  # (B, N, D) each
         if self._has(number, "q"):
             sites = zip(parts, ("q", "k", "v"), strict=True)
             parts = [
@@ -66,7 +100,7 @@ class BlockWriter:
                 for part, site in sites
             ]
         mixed = self._mix(*parts)
-        out = n.widen(n.linear(mixed, f"{at}.out_proj.weight", f"{at}.out_proj.bias"))
+        out = n.widen(self._linear(mixed, f"{at}.out_proj.weight", f"{at}.out_proj.bias"))
         return self._with_experts(out, n.widen(mixed), number, "out")
 
     def _mix(self, q: str, k: str, v: str) -> str:
@@ -78,6 +112,7 @@ class BlockWriter:
         factor = n.narrow(n.number((tower.width // tower.heads) ** -0.5))
         scores = n.op("MatMul", n.op("Mul", q, factor), k)  # (B, H, N, N)
         weights = n.narrow(n.op("Softmax", n.widen(scores), axis=-1))
+        self.attention = Attention(weights, v)
         mixed = n.op("Transpose", n.op("MatMul", weights, v), perm=[0, 2, 1, 3])
         return n.reshape(mixed, (0, 0, tower.width))
 

@@ -14,6 +14,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fakescan.export.precision import Storage
 
+AXES_AS_INPUT = 18
+"""Opset from which ReduceMean and others take axes as an input, and Split counts its outputs."""
+
 
 class Nodes:
     """Nodes and initializers so far.
@@ -21,15 +24,19 @@ class Nodes:
     Activations are float32, except where `narrow` makes them the storage's type of computation.
     """
 
-    def __init__(self, state: Mapping[str, NDArray[np.float32]], storage: Storage) -> None:
+    def __init__(
+        self, state: Mapping[str, NDArray[np.float32]], storage: Storage, opset: int
+    ) -> None:
         """Start an empty graph.
 
         Args:
             state: the detector's tensors by name, as `fakescan.model.layout` lays them out.
             storage: how the tower's matrices are kept.
+            opset: of ONNX; operators are written as it wants them.
         """
         self.state = state
         self.storage = storage
+        self.opset = opset
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
         self._count = 0
@@ -43,6 +50,17 @@ class Nodes:
         names = [self._name(kind.lower()) for _ in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
         return names
+
+    def reduce(self, kind: str, x: str, axis: int, *, keep: bool = False) -> str:
+        """`ReduceMean`, `ReduceMax`: since opset 18 the axis is an input."""
+        if self.opset < AXES_AS_INPUT:
+            return self.op(kind, x, axes=[axis], keepdims=int(keep))
+        return self.op(kind, x, self.shape(axis), keepdims=int(keep))
+
+    def thirds(self, x: str) -> list[str]:
+        """(..., 3 D) -> three (..., D)."""
+        count = {} if self.opset < AXES_AS_INPUT else {"num_outputs": 3}
+        return self.split("Split", x, outputs=3, axis=-1, **count)
 
     def constant(self, value: NDArray[Any]) -> str:
         """A tensor that is no parameter of the model."""
@@ -66,12 +84,17 @@ class Nodes:
 
     def matrix(self, name: str) -> str:
         """One of the tower's matrices, in the type of computation."""
+        scale = self.keep(name)
+        return name if scale is None else self.op("DequantizeLinear", name, scale, axis=1)
+
+    def keep(self, name: str) -> str | None:
+        """Put one of the tower's matrices into the graph; the name of its scales, if it has any."""
         stored = self.storage.store(name, self.state[name])
         self.initializers[name] = stored.matrix
         if stored.scale is None:
-            return name
+            return None
         self.initializers[stored.scale.name] = stored.scale
-        return self.op("DequantizeLinear", name, stored.scale.name, axis=1)
+        return str(stored.scale.name)
 
     def narrow(self, x: str) -> str:
         """Float32 -> the type of computation."""

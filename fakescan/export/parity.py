@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from fakescan.errors import ParityError
 from fakescan.image import normalise
-from fakescan.metadata import INPUT, OUTPUT_LOGIT, OUTPUT_ROUTER, DetectorMetadata
+from fakescan.metadata import IMAGE, INPUT, OUTPUT_LOGIT, OUTPUT_ROUTER, DetectorMetadata
 from fakescan.model.detector import DetectorModel
 from fakescan.session import FATAL, SESSION_CONFIG
 
@@ -126,7 +126,8 @@ def measure(
     comparison = _Comparison()
     for start in range(0, len(crops), BATCH):
         pixels = normalise(crops[start : start + BATCH], metadata.preprocess)  # (B, 3, S, S)
-        comparison.add(_torch_side(model, pixels), session.run(wanted, {INPUT: pixels}))
+        file_side = _file_side(session, wanted, crops[start : start + BATCH], pixels)
+        comparison.add(_torch_side(model, pixels), file_side)
         if progress is not None:
             progress(min(start + BATCH, len(crops)), len(crops))
     return comparison.result(metadata)
@@ -160,6 +161,17 @@ def _verify_exact(parity: Parity) -> None:
             f"parity: logits differ from torch by up to {parity.max_difference:.2g}; "
             f"at most {TOLERANCE:g} is allowed in fp32"
         )
+
+
+def _file_side(
+    session: Any, wanted: list[str], crops: NDArray[np.uint8], pixels: NDArray[np.float32]
+) -> list[NDArray[Any]]:
+    """The wanted outputs for a batch; a graph that takes a whole image gets crop after crop."""
+    if session.get_inputs()[0].name == INPUT:
+        outputs: list[NDArray[Any]] = session.run(wanted, {INPUT: pixels})
+        return outputs
+    each = [session.run(wanted, {IMAGE: np.ascontiguousarray(crop)}) for crop in crops]
+    return [np.concatenate(parts) for parts in zip(*each, strict=True)]
 
 
 @torch.no_grad()

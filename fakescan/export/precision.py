@@ -5,6 +5,9 @@
            head stay float32
     int8   weight only: w = q * scale, q in [-127, 127], one scale per output channel;
            multiplied in float32
+    int8-dynamic, int8-static
+           the same weights, multiplied in integers: what they multiply is rounded to 8 bits as
+           well, as `fakescan.export.integers` says
 
 Everything else stays float32: vectors, positions, experts, routers, head, and the patch
 convolution, which is 2 % of the int8 file and the first to see the traces that matter.
@@ -36,7 +39,7 @@ class Stored(NamedTuple):
 
     matrix: TensorProto
     scale: TensorProto | None
-    """Per output channel; int8 only."""
+    """Per output channel; with int8 only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Storage:
     """How matrices are kept and multiplied."""
 
     precision: Precision
+
+    @property
+    def is_integer(self) -> bool:
+        """The blocks' products run in integers."""
+        return self.precision in ("int8-dynamic", "int8-static")
 
     @property
     def compute(self) -> int:
@@ -57,7 +65,7 @@ class Storage:
         Raises:
             ExportError: a value that float16 cannot hold.
         """
-        if self.precision == "int8":
+        if self.precision.startswith("int8"):
             q, scale = quantise(value)
             return Stored(
                 numpy_helper.from_array(q, name),

@@ -2,6 +2,7 @@
 
 import json
 
+import onnxruntime
 import pytest
 from safetensors.torch import save_file
 
@@ -65,6 +66,30 @@ def test_a_run_becomes_a_detector_file(run, tmp_path, capsys):
     assert captured.err.startswith(f"{out}: int8, ")
     assert "compared with torch on 108 crops" in captured.err
     assert "tokens that take the same expert" in captured.err
+
+
+def test_a_file_can_take_images_explain_itself_and_use_a_newer_opset(run, tmp_path, photos, capsys):
+    out = tmp_path / "mine.onnx"
+    options = ["--with-preprocessing", "--with-explain", "--opset", "20"]
+    assert main(["export", str(run), "--out", str(out), *options]) == 0
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    assert [(i.name, i.shape) for i in session.get_inputs()] == [("image", ["H", "W", 3])]
+    outputs = ["logit", "router_logits", "chosen_expert", "patch_logit", "remainder_logit"]
+    assert [o.name for o in session.get_outputs()] == outputs
+    assert main(["export", str(run), "--out", str(tmp_path / "plain.onnx"), "-q"]) == 0
+    capsys.readouterr()
+    scores = []
+    for model in (out, tmp_path / "plain.onnx"):
+        assert main(["scan", str(photos), "--model", str(model), "--format", "json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["findings"]
+        scores.append([row["score"] for row in rows if row["score"] is not None])
+    assert len(scores[0]) == 3
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_an_opset_that_is_not_tested_is_one_clear_line(run, tmp_path, capsys):
+    assert main(["export", str(run), "--out", str(tmp_path / "d.onnx"), "--opset", "7"]) == 2
+    assert capsys.readouterr().err == "fakescan: opset: 7; can be 17 to 21\n"
 
 
 def test_quiet_says_nothing(run, tmp_path, capsys):
