@@ -5,6 +5,7 @@
     ├── DatasetError             exit 2   a training or evaluation folder cannot be used
     ├── WeightsError             exit 3   a model or weight file cannot be used
     │   └── ChecksumError        exit 3   its sha256 is not the expected one
+    ├── AttributorError          exit 3   a folder or file that knows generators cannot be used
     ├── OutputError              exit 2   a report cannot be written; the others still are
     ├── CacheError               exit 2   the cache of scores cannot be used; a scan does without
     ├── LoraError                exit 3   a LoRA file cannot be used: damaged, unsafe, or no LoRA
@@ -44,6 +45,12 @@ class WeightsError(FakescanError):
 
 class ChecksumError(WeightsError):
     """The sha256 of a file is not the expected one."""
+
+
+class AttributorError(FakescanError):
+    """A folder or file that knows generators cannot be used."""
+
+    exit_code = 3
 
 
 class OutputError(FakescanError):

@@ -107,18 +107,27 @@ def write(table: Table, format_: Format, outputs: Sequence[Path] | None) -> None
 
     for path in outputs or ():
         text = WRITERS[SUFFIXES[path.suffix.lower()]](table)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_bytes(text.encode("utf-8", "surrogateescape"))
-            partial.replace(path)
-        except OSError as e:
-            raise OutputError(f"{path}: cannot be written ({e.strerror})") from e
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, text.encode("utf-8", "surrogateescape"))
     sys.stdout.flush()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
     sys.stdout.write(WRITERS[format_.value](table))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file; it appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written ({e.strerror})") from e
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def check_outputs(outputs: Sequence[Path] | None) -> None:

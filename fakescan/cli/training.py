@@ -26,7 +26,7 @@ Overrides: TypeAlias = Mapping[tuple[str, ...], Any]
 """Place of a setting among the tables -> its value; None where the option was not given."""
 Verbosity: TypeAlias = Literal["quiet", "notes", "bar"]
 
-STAGES = {"trunk": "frozen blocks", "train": "training"}
+STAGES = {"trunk": "frozen blocks", "train": "training", "learn": "learning"}
 MISSING = {"torch", "open_clip", "safetensors", "tensorboard", "matplotlib", "onnx"}
 """Packages of the extra `train`."""
 

@@ -75,6 +75,8 @@ def test_importing_the_package_loads_nothing_heavy():
         "cache",
         "lora",
         "lora index",
+        "attribute",
+        "attribute learn",
     ],
 )
 def test_help_loads_nothing_heavy(command):

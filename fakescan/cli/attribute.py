@@ -1,0 +1,297 @@
+"""`fakescan attribute`: which generator made an image; generators learnt one after another."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fakescan.cli import attribute_options as shared
+from fakescan.cli import options
+
+if TYPE_CHECKING:
+    from fakescan.attribute.predict import Named
+
+app = typer.Typer(
+    help="Say which generator made an image; learn generators one after another.",
+    no_args_is_help=True,
+)
+
+
+class Preset(StrEnum):
+    """How an attributor is built."""
+
+    SHARED = "shared-trunk"
+
+
+class MemoryMode(StrEnum):
+    """What is kept of old images."""
+
+    TOKENS = "tokens"
+    PATHS = "paths"
+    COPIES = "copies"
+    NONE = "none"
+
+
+@app.command()
+def init(
+    attr: shared.NewAttributor,
+    backbone: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Frozen tower: an open_clip ViT, or builtin, the one in the shipped detector.",
+        ),
+    ] = "builtin",
+    preset: Annotated[
+        Preset, typer.Option(help="shared-trunk: adapters in the last blocks only.")
+    ] = Preset.SHARED,
+    backbone_weights: shared.BackboneWeights = None,
+    last_blocks: Annotated[
+        int, typer.Option(metavar="K", help="Blocks with adapters, counted from the last.")
+    ] = 3,
+    rank: Annotated[int, typer.Option(metavar="R", help="Rank of each adapter.")] = 8,
+    level: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="BLOCK",
+            help="Block after which the classifier reads; 0: the final embedding instead. "
+            "Repeatable.",
+            show_default="4, 6, 8",
+        ),
+    ] = None,
+) -> None:
+    """Make an attributor that knows no generator yet."""
+    with shared.extra("init"):
+        from fakescan.attribute.design import Design
+        from fakescan.attribute.store import init as make
+        from fakescan.model.backbone import BackboneConfig
+
+        design = Design(
+            preset=preset.value,
+            last_blocks=last_blocks,
+            rank=rank,
+            head="final" if level == [0] else "levels",
+            levels=() if level == [0] else tuple(level or ()),
+        )
+        manifest = make(attr, BackboneConfig(name=backbone, weights=backbone_weights), design)
+    shared.note(f"{attr}: knows nothing yet, on {manifest.backbone.name}")
+    shared.note(f"next: fakescan attribute learn {attr} --task NAME --fake DIR --real DIR")
+
+
+@app.command()
+def learn(
+    attr: shared.Attributor,
+    task: Annotated[str, typer.Option(metavar="NAME", help="What to call this task.")],
+    fake: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[GEN=]DIR",
+            help="Images of one generator, and its name; without one, it is the folder's. "
+            "Repeatable.",
+        ),
+    ],
+    real: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Real images; the first task needs some. Repeatable."),
+    ] = None,
+    memory: Annotated[
+        int, typer.Option(metavar="M", min=0, help="Old images kept in all, classes alike.")
+    ] = 500,
+    memory_mode: Annotated[
+        MemoryMode,
+        typer.Option(help="What is kept of each: its tokens, its path, a copy, or nothing."),
+    ] = MemoryMode.TOKENS,
+    epochs: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Passes over the images; 0: no adapter learns.")
+    ] = 8,
+    lr: Annotated[float, typer.Option(metavar="RATE", help="Highest learning rate.")] = 1e-3,
+    draws: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Random views of each image besides its middle.")
+    ] = 0,
+    false_unknown: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Share of known generators' fakes called unknown."),
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and held-out images.")] = 0,
+    backbone_weights: shared.BackboneWeights = None,
+    device: options.Device = options.DeviceName.AUTO,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-j", help="Processes that decode.", show_default="cores - 1"),
+    ] = None,
+    no_progress: options.NoProgress = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn the generators of one task; what was learnt before is not learnt again.
+
+    The new state counts once it is whole on the disk: stopped at any point, the old one works.
+    A fifth of each class is held out to calibrate probabilities and the limit to unknown.
+    """
+    generators, reals = shared.images_of(fake, real or [])
+    with shared.extra("learn"):
+        from fakescan.attribute.book import Machine, NewTask
+        from fakescan.attribute.learn import learn as learn_task
+        from fakescan.attribute.settings import LearnSettings
+        from fakescan.cli.training import Screen
+        from fakescan.train.parallel import choose_device
+
+        settings = LearnSettings(
+            memory=memory,
+            memory_mode=memory_mode.value,
+            epochs=epochs,
+            lr=lr,
+            draws=draws,
+            false_unknown=false_unknown,
+            seed=seed,
+        )
+        machine = Machine(
+            weights=backbone_weights, device=choose_device(device.value), workers=workers
+        )
+        new = NewTask(name=task, generators=generators, reals=reals)
+        with Screen(shared.stderr(), shared.verbosity(quiet, no_progress)) as screen:
+            manifest = learn_task(attr, new, settings, machine, screen)
+    if not quiet:
+        learnt, rules = manifest.tasks[-1], manifest.rules
+        names = [c.name for c in manifest.classes if c.task == task]
+        shared.note(
+            f"{attr}: learnt {', '.join(names)} from {learnt.images} new and "
+            f"{learnt.exemplars} old images in {learnt.seconds:.0f} s"
+        )
+        shared.note(
+            f"unknown below a generator score of {rules.unknown_below:.3f}, which "
+            f"{rules.false_unknown:.0%} of known generators' held-out fakes do not reach"
+        )
+
+
+@app.command()
+def predict(
+    attr: shared.Attributor,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Images, and folders of images.")
+    ],
+    output: shared.Output = None,
+    format_: shared.FormatOption = None,
+    top: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Generators named with their probabilities.")
+    ] = 3,
+    unknown_threshold: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|X",
+            help="Generator score below which a fake is of an unknown generator; auto: as fitted.",
+        ),
+    ] = "auto",
+    backbone_weights: shared.BackboneWeights = None,
+    device: options.Device = options.DeviceName.AUTO,
+    workers: options.Workers = None,
+) -> None:
+    """Say of images whether a known generator made them, and which.
+
+    A generator's score is the probability that it, of all that are known, made the image. What no
+    known generator made can only be called real or unknown, and is sometimes called neither.
+    """
+    shared.check_outputs(output)
+    with shared.extra("predict"):
+        from fakescan.attribute.answer import generators
+        from fakescan.attribute.namer import TorchNamer
+        from fakescan.attribute.predict import predict as name_all
+        from fakescan.attribute.predict import rules_at
+        from fakescan.attribute.store import open_bundle
+        from fakescan.train.parallel import choose_device
+
+        opened = open_bundle(attr, weights=backbone_weights, device=choose_device(device.value))
+        namer = TorchNamer(opened)
+        rules = rules_at(namer.rules, unknown_threshold)
+        rows = [_row(n, top) for n in name_all(paths, namer, rules, workers)]
+    known = generators(namer.classes)
+    facts = {
+        "attributor": str(attr),
+        "known_generators": list(known),
+        "unknown_below": rules.unknown_below,
+        "false_unknown": rules.false_unknown,
+    }
+    shared.write("predict", PREDICTED, rows, facts, format_, output)
+    shared.note(f"known generators: {', '.join(known)}")
+    if rows and all(row["error"] for row in rows):
+        raise typer.Exit(3)
+
+
+PREDICTED = (
+    "path",
+    "verdict",
+    "fake_score",
+    "generator",
+    "generator_score",
+    "margin",
+    "top",
+    "error",
+)
+
+
+def _row(named: Named, top: int) -> dict[str, Any]:
+    said = named.attribution
+    if said is None:
+        return {"path": named.path, "verdict": "error", "error": named.error}
+    return {
+        "path": named.path,
+        "verdict": said.verdict,
+        "fake_score": said.fake_score,
+        "generator": said.generator,
+        "generator_score": said.generator_score,
+        "margin": said.margin,
+        "top": [f"{name} {score:.3f}" for name, score in said.ranked[:top]],
+        "error": None,
+    }
+
+
+@app.command("list")
+def list_(attr: shared.Attributor, format_: shared.FormatOption = None) -> None:
+    """List what an attributor knows: tasks, classes, images, and how it was learnt."""
+    from fakescan.attribute.bundle import read_manifest
+
+    manifest = read_manifest(attr)
+    tasks = {task.name: task for task in manifest.tasks}
+    rows = [
+        {
+            "task": c.task,
+            "kind": c.kind,
+            "name": c.name,
+            "images": c.images,
+            "seconds": tasks[c.task].seconds,
+            "adapter": tasks[c.task].adapter.path,
+        }
+        for c in manifest.classes
+    ]
+    facts = {
+        "backbone": manifest.backbone.name,
+        "preset": manifest.design.preset,
+        "memory": {"mode": manifest.memory.mode, "limit": manifest.memory.limit},
+        "temperature": manifest.rules.temperature,
+        "unknown_below": manifest.rules.unknown_below,
+        "false_unknown": manifest.rules.false_unknown,
+    }
+    columns = ("task", "kind", "name", "images", "seconds", "adapter")
+    shared.write("list", columns, rows, facts, format_, None)
+    shared.note(
+        f"{attr}: {len(manifest.tasks)} tasks, {len(manifest.classes)} classes, "
+        f"{manifest.design.preset} on {manifest.backbone.name}"
+    )
+
+
+@app.command("remove-task")
+def remove_task(
+    attr: shared.Attributor,
+    task: Annotated[str, typer.Argument(metavar="NAME", help="Task to forget.")],
+    backbone_weights: shared.BackboneWeights = None,
+) -> None:
+    """Forget one task: its classes, its adapter and its exemplars; the others stay as they are."""
+    with shared.extra("remove-task"):
+        from fakescan.attribute.book import Machine
+        from fakescan.attribute.forget import remove_task as forget
+
+        manifest = forget(attr, task, Machine(weights=backbone_weights))
+    names = ", ".join(record.name for record in manifest.tasks)
+    shared.note(f"{attr}: forgot {task}; it still knows {names}")
