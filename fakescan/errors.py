@@ -6,6 +6,7 @@
     ├── WeightsError             exit 3   a model or weight file cannot be used
     │   └── ChecksumError        exit 3   its sha256 is not the expected one
     ├── OutputError              exit 2   a report cannot be written; the others still are
+    ├── PlaceError           exit 2   a store, or a list of places, cannot be used
     ├── CacheError               exit 2   the cache of scores cannot be used; a scan does without
     ├── LoraError                exit 3   a LoRA file cannot be used: damaged, unsafe, or no LoRA
     │   └── LoraUnsupported      exit 3   an adapter of a type that is not compared
@@ -48,6 +49,10 @@ class ChecksumError(WeightsError):
 
 class OutputError(FakescanError):
     """A report cannot be written; others of the same scan still are."""
+
+
+class PlaceError(FakescanError):
+    """A store, or a list of places, cannot be used."""
 
 
 class CacheError(FakescanError):
