@@ -10,29 +10,88 @@ from rich.console import Console
 
 from fakescan.errors import ConfigError
 from fakescan.explain.folder import FigureFolder
+from fakescan.places.access import Access
+from fakescan.places.store import check_places
+from fakescan.places.uri import is_uri
 from fakescan.records import FLAGGED, Finding, Verdict
 from fakescan.report import FORMATS
 from fakescan.report.table import visible
+from fakescan.scan.archive import ArchiveLimits
 from fakescan.scan.gather import Gathering, gather
 from fakescan.scan.listing import read_list
+from fakescan.scan.selection import Selection
+from fakescan.scan.sources import Target
+from fakescan.scan.urilist import UriList, check_list, is_uri_list
 from fakescan.scan.walk import check
 
 SHOWN = 5
 """Failures that are told one by one."""
 
 
-def named(paths: Sequence[str] | None, listed: str | None, *, is_null: bool) -> list[str]:
-    """The targets of a scan: paths of the command line, which must exist, and those of a list.
+def named(
+    paths: Sequence[str] | None, listed: str | None, access: Access, *, is_null: bool
+) -> list[Target]:
+    """The targets of a scan: places of the command line, which must exist, and those of a list.
 
     Raises:
-        ConfigError: one that was typed does not exist, or the list cannot be read.
+        ConfigError: a path that was typed does not exist, or the list cannot be read.
+        PlaceError: a URI that was typed cannot be read.
     """
     if not paths and listed is None:
         raise typer.BadParameter("need a PATH or --from-file")
     if is_null and listed is None:
         raise typer.BadParameter("--null needs --from-file")
-    check(paths or ())
-    return [*(paths or ()), *(read_list(listed, is_null=is_null) if listed is not None else ())]
+    check([path for path in paths or () if not is_uri(path)])
+    check_places([path for path in paths or () if is_uri(path)], access)
+    targets: list[Target] = list(paths or ())
+    if listed is None:
+        return targets
+    if is_null or not is_uri_list(listed):
+        return [*targets, *read_list(listed, is_null=is_null)]
+    uris = UriList(listed, access)
+    check_list(uris)
+    return [*targets, uris]
+
+
+def selection(
+    include: Sequence[str] | None,
+    exclude: Sequence[str] | None,
+    ignore_files: bool,
+    hidden: bool,
+    follow_symlinks: bool,
+    max_depth: int | None,
+    max_filesize: float | None,
+    archives: bool,
+    gathering: Gathering | None,
+) -> Selection:
+    """What to take of the files that are met in folders.
+
+    Raises:
+        ConfigError: a pattern or a limit is wrong.
+    """
+    return Selection(
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        ignore_files=ignore_files,
+        hidden=hidden,
+        follow_symlinks=follow_symlinks,
+        max_depth=max_depth,
+        max_filesize=max_filesize,
+        archives=archives,
+        leave_out=str(gathering.folder) if gathering else None,
+    )
+
+
+def archive_limits(
+    is_wanted: bool, members: int, megabytes: float, ratio: float
+) -> ArchiveLimits | None:
+    """How much to take out of archives; None when they stay closed.
+
+    Raises:
+        ConfigError: a limit is out of range.
+    """
+    limits = ArchiveLimits(members=members, megabytes=megabytes, ratio=ratio)
+    return limits if is_wanted else None
 
 
 def wanted_gathering(copy: Path | None, move: Path | None, *, is_dry_run: bool) -> Gathering | None:
@@ -51,7 +110,7 @@ def wanted_gathering(copy: Path | None, move: Path | None, *, is_dry_run: bool) 
     return Gathering(folder=folder, is_move=move is not None, is_dry_run=is_dry_run)
 
 
-def wanted_figures(files: Sequence[Path]) -> FigureFolder:
+def wanted_figures(files: Sequence[str]) -> FigureFolder:
     """Where figures that explain scores go: beside the HTML report.
 
     Args:
@@ -60,10 +119,10 @@ def wanted_figures(files: Sequence[Path]) -> FigureFolder:
     Raises:
         ConfigError: none of them is HTML, or several are, or the folder cannot be one.
     """
-    pages = [file for file in files if file.suffix.lower() == FORMATS["html"].suffix]
-    if len(pages) != 1:
+    pages = [Path(f) for f in files if Path(f).suffix.lower() == FORMATS["html"].suffix]
+    if len(pages) != 1 or is_uri(next(f for f in files if Path(f) == pages[0])):
         raise ConfigError(
-            "--explain: needs one --output FILE.html, beside which its figures are put"
+            "--explain: needs one --output FILE.html on this machine, beside which its figures go"
         )
     return FigureFolder(pages[0])
 

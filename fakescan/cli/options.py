@@ -122,11 +122,25 @@ ArchiveRatio = Annotated[
 FromFile = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE|-", help="Also scan the paths listed there, one a line; - is standard input."
+        metavar="FILE|URI|-",
+        help="Also scan what is listed there: a path or URI a line, or the column uri, url or "
+        "path of a .parquet or .csv; - is standard input.",
     ),
 ]
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --from-file end with a null character.")
+]
+Readers = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Objects of a store that are read at once.")
+]
+Attempts = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=1, help="Times that a store is asked before an object counts as lost."
+    ),
+]
+ReadTimeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="What reading an object once may take.")
 ]
 Hash = Annotated[
     bool, typer.Option("--hash/--no-hash", help="Put the sha256 of each file into JSON reports.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from fakescan.errors import ConfigError, OutputError
+from fakescan.errors import OutputError
 from fakescan.report import FORMATS, Report, streams
 from fakescan.report.table import visible
 
@@ -99,32 +99,17 @@ class FileOutput(Output):
         return OutputError(f"{self._path}: cannot be written ({e.strerror}){hint}")
 
 
-def check_outputs(paths: Sequence[Path]) -> None:
-    """Refuse output files of no known format, before anything is loaded.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"{path}: no report format; known: {', '.join(sorted(SUFFIXES))}")
-    if len(set(paths)) < len(paths):
-        raise ConfigError("--output: the same file twice")
-
-
-def format_of(path: Path) -> str:
-    """The format that an output file's suffix says; `check_outputs` has let it through."""
-    return SUFFIXES[path.suffix.lower()]
-
-
 def write_report(
-    report: Report, files: Sequence[Path], stdout_format: str | None, console: Console
+    report: Report,
+    opening: Sequence[Callable[[], Output]],
+    stdout_format: str | None,
+    console: Console,
 ) -> list[str]:
     """Write every output in one pass over the findings; gives what could not be written.
 
     Args:
         report: read to its end, unless nothing is left that can be written.
-        files: the format of each follows from its suffix.
+        opening: opens the outputs, but for standard output.
         stdout_format: what standard output gets; None for nothing.
         console: standard output's, for when that is a terminal.
 
@@ -135,8 +120,8 @@ def write_report(
     failed: list[str] = []
     with ExitStack() as stack:
         outputs: list[Output] = []
-        for path in files:
-            outputs.append(FileOutput(path, format_of(path)))
+        for open_ in opening:
+            outputs.append(open_())
             stack.callback(outputs[-1].close)
         if stdout_format is not None:
             outputs.append(_stdout(stdout_format, console))

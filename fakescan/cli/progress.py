@@ -26,6 +26,7 @@ from fakescan.records import Finding, Summary, Verdict
 from fakescan.report.table import visible
 from fakescan.scan.baseline import KNOWN
 from fakescan.scan.selection import Selection
+from fakescan.scan.sources import Target, is_path
 from fakescan.scan.walk import walk
 
 ERRORS_SHOWN = 5
@@ -43,11 +44,12 @@ def count_progress(console: Console, total: int, *, is_shown: bool) -> Iterator[
 
 @contextmanager
 def scan_progress(
-    targets: Sequence[str], console: Console, selection: Selection, summary: Summary
+    targets: Sequence[Target], console: Console, selection: Selection, summary: Summary
 ) -> Iterator[None]:
     """A bar for a scan of these targets; a second walk beside it finds out how many there are.
 
-    With archives nobody knows: what is in a packed tar is only seen while it is read.
+    With archives nobody knows: what is in a packed tar is only seen while it is read. Stores are
+    not listed twice.
     """
     columns = (
         TextColumn("scanning"),
@@ -60,8 +62,9 @@ def scan_progress(
         *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:
         task = progress.add_task("scan", total=None)
-        if not selection.archives:
-            arguments = (targets, selection, progress, task)
+        paths = [target for target in targets if isinstance(target, str) and is_path(target)]
+        if not selection.archives and len(paths) == len(targets):
+            arguments = (paths, selection, progress, task)
             threading.Thread(target=_count, args=arguments, daemon=True).start()
         summary.progress = partial(progress.advance, task)
         yield

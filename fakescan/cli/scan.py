@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,16 +33,19 @@ class Notable(StrEnum):
 
 def scan(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH", help="Images, and folders of images.")
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH|URI", help="Images, folders, and places such as s3://bucket/folder."
+        ),
     ] = None,
     from_file: options.FromFile = None,
     null: options.Null = False,
     output: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
+            metavar="FILE|URI",
             help="Write a report; .csv, .json, .jsonl, .sarif, .xml (JUnit) or .html by suffix. "
             "Repeatable.",
         ),
@@ -104,6 +106,9 @@ def scan(
     archive_members: options.ArchiveMembers = 10_000,
     archive_megabytes: options.ArchiveMegabytes = 4000.0,
     archive_ratio: options.ArchiveRatio = 200.0,
+    readers: options.Readers = 16,
+    attempts: options.Attempts = 6,
+    read_timeout: options.ReadTimeout = 60.0,
     hash_: options.Hash = False,
     provenance: options.Provenance = True,
     metadata: options.Metadata = options.MetadataDepth.BRIEF,
@@ -128,18 +133,15 @@ def scan(
     Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
     3 a detector that cannot be used, or images and none scored; 130 interrupted, 143 terminated.
     """
-    from fakescan.cli.choosing import flagged_verdicts, named, wanted_figures, wanted_gathering
+    from fakescan.cli import choosing
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
     from fakescan.perturb import ROBUSTNESS
-    from fakescan.scan.archive import ArchiveLimits
+    from fakescan.places.access import Access
     from fakescan.scan.pipeline import ScanSettings
-    from fakescan.scan.selection import Selection
 
     del no_config, config  # they have set the defaults of the others
-    gathering = wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
-    limits = ArchiveLimits(
-        members=archive_members, megabytes=archive_megabytes, ratio=archive_ratio
-    )
+    gathering = choosing.wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
+    taken = (include, exclude, ignore_files, hidden, follow_symlinks, max_depth, max_filesize)
     settings = ScanSettings(
         threshold=threshold,
         batch_size=batch_size,
@@ -147,18 +149,11 @@ def scan(
         timeout_s=timeout,
         max_megapixels=max_megapixels,
         decoding=decode.value,
-        selection=Selection(
-            include=tuple(include or ()),
-            exclude=tuple(exclude or ()),
-            ignore_files=ignore_files,
-            hidden=hidden,
-            follow_symlinks=follow_symlinks,
-            max_depth=max_depth,
-            max_filesize=max_filesize,
-            archives=archives,
-            leave_out=str(gathering.folder) if gathering else None,
+        selection=choosing.selection(*taken, archives, gathering),
+        archives=choosing.archive_limits(
+            archives, archive_members, archive_megabytes, archive_ratio
         ),
-        archives=limits if archives else None,
+        access=Access(readers=readers, attempts=attempts, timeout_s=read_timeout),
         hashes=hash_,
         provenance=metadata.value if provenance else "off",
         perturbations=(*(ROBUSTNESS if robustness else ()), *(perturb or ())),
@@ -168,7 +163,7 @@ def scan(
         stdout_format=format_.value if format_ else None,
         fail_on=frozenset(v.value for v in fail_on or ()),
         max_fake=max_fake,
-        flagged=flagged_verdicts(flagged),
+        flagged=choosing.flagged_verdicts(flagged),
         is_only_flagged=only_flagged,
         model=model,
         device=device.value,
@@ -176,9 +171,11 @@ def scan(
         is_quiet=quiet,
         has_cache=cache,
         has_progress=not (no_progress or quiet),
-        figures=wanted_figures(output or ()) if explain else None,
+        figures=choosing.wanted_figures(output or ()) if explain else None,
         baseline=baseline,
         gathering=gathering,
         has_color=not no_color,
     )
-    raise typer.Exit(run_scan(named(paths, from_file, is_null=null), settings, wanted))
+    raise typer.Exit(
+        run_scan(choosing.named(paths, from_file, settings.access, is_null=null), settings, wanted)
+    )

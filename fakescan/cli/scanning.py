@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -13,13 +14,14 @@ import fakescan
 from fakescan import weights
 from fakescan.cli.choosing import gather_flagged, remember_flagged
 from fakescan.cli.interrupt import Interrupt
-from fakescan.cli.output import check_outputs, drop_stdout, format_of, write_report
+from fakescan.cli.output import drop_stdout, write_report
 from fakescan.cli.progress import (
     fetch_progress,
     print_summary,
     remember_errors,
     scan_progress,
 )
+from fakescan.cli.reports import check_reports, format_of, report_output
 from fakescan.errors import CacheError, OutputError
 from fakescan.explain.folder import FigureFolder
 from fakescan.records import Finding, Summary, Verdict
@@ -30,6 +32,7 @@ from fakescan.scan.gather import Gathering
 from fakescan.scan.judge import band_at
 from fakescan.scan.pipeline import EXPLAINED, ScanSettings, scan
 from fakescan.scan.recall import scorer_of
+from fakescan.scan.sources import Target
 from fakescan.session import Device, OnnxSession, runtime
 
 FAILED_ON, NOT_GATHERED, NOTHING_SCORED, INTERRUPTED = 1, 2, 3, 130
@@ -42,7 +45,7 @@ SIGNALLED = 128
 class Wanted:
     """What the options ask for besides the scan's own settings."""
 
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     """Reports to write; the format of each follows from its suffix."""
     stdout_format: str | None
     """None: a table on a terminal, CSV elsewhere, nothing when there are files."""
@@ -71,13 +74,13 @@ class Wanted:
     """Where figures that explain scores go; None: nothing is explained."""
 
 
-def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> int:
+def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) -> int:
     """Scan, write the reports, print the summary; gives the exit code.
 
     Raises:
         FakescanError: a path, an output or the detector cannot be used; nothing was scanned.
     """
-    check_outputs(wanted.files)
+    check_reports(wanted.files, settings.access)
     baseline = read_baseline(wanted.baseline) if wanted.baseline else None
     stdout, stderr = (_console(wanted, is_stderr=is_stderr) for is_stderr in (False, True))
     stdout_format = _stdout_format(wanted, stdout.is_terminal)
@@ -100,7 +103,8 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
         seen = _seen(interrupt.until(findings), errors, flagged, wanted)
         report = _report(seen, summary, session, settings, wanted)
         try:
-            failed = write_report(report, wanted.files, stdout_format, stdout)
+            opening = [partial(report_output, file, settings.access) for file in wanted.files]
+            failed = write_report(report, opening, stdout_format, stdout)
         except BrokenPipeError:  # `| head` has seen enough: an interruption without words
             drop_stdout()
             return INTERRUPTED
@@ -112,7 +116,11 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     is_gathered = True
     if wanted.gathering is not None and summary.is_complete:
         is_gathered = gather_flagged(
-            flagged, paths, wanted.gathering, stderr, is_quiet=wanted.is_quiet
+            flagged,
+            [p for p in paths if isinstance(p, str)],
+            wanted.gathering,
+            stderr,
+            is_quiet=wanted.is_quiet,
         )
     if interrupt.signal is not None and not summary.is_complete:
         return SIGNALLED + interrupt.signal

@@ -31,6 +31,7 @@ def decode_ahead(
     workers: int,
     ahead: int,
     is_ready: Callable[[Item], bool] = lambda _item: False,
+    share: Callable[[Item], float] = lambda _item: 0.0,
 ) -> Generator[Decoded[Item, Pixels], None, None]:
     """Yield every item, in order, decoded; at most `ahead` are held in memory.
 
@@ -43,6 +44,8 @@ def decode_ahead(
         workers: how many items are decoded at once.
         ahead: how many items are held.
         is_ready: True for an item that passes through as it is, without pixels.
+        share: of the room for what is held, that an item will take; one that takes more than
+            all of it is held alone.
     """
 
     def attempt(item: Item) -> Decoded[Item, Pixels]:
@@ -52,11 +55,18 @@ def decode_ahead(
             return Decoded(item, None, e)
 
     waiting: deque[Future[Decoded[Item, Pixels]] | Decoded[Item, Pixels]] = deque()
+    shares: deque[float] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         for item in items:
+            taken = share(item)
+            while waiting and sum(shares) + taken > 1:
+                shares.popleft()
+                yield _result(waiting.popleft())
+            shares.append(taken)
             waiting.append(Decoded(item, None) if is_ready(item) else pool.submit(attempt, item))
             while waiting and (len(waiting) >= ahead or isinstance(waiting[0], Decoded)):
+                shares.popleft()
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())

@@ -7,6 +7,7 @@ archives are not opened.
 
 from __future__ import annotations
 
+import io
 import lzma
 import os
 import stat
@@ -20,9 +21,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol, cast
 
-from fakescan.errors import ConfigError, ImageTooLarge
+from fakescan.errors import ConfigError, ImageTooLarge, PlaceError
+from fakescan.places.access import Access, PlaceProblem
+from fakescan.places.store import Entry, store_of
 from fakescan.scan.bounded import Budget, CarefulFile, ForwardReader, decompressed
 from fakescan.scan.formats import HEAD_BYTES, has_image_suffix, is_archive, sniff
 from fakescan.scan.selection import Choice, Selection
@@ -125,10 +128,26 @@ class Archives:
 
     def members(self, path: str) -> Iterator[Member]:
         """Yield the images in one archive; what stops the reading is a member with an error."""
+        return self._members(path, partial(_opened_file, path))
+
+    def stored(self, path: str, entry: Entry, access: Access) -> Iterator[Member]:
+        """As `members`, of an archive in a store, of which only what is needed is fetched.
+
+        Args:
+            path: what members are called after.
+            entry: of the store.
+            access: to it.
+        """
+        return self._members(path, partial(_opened_object, entry, access))
+
+    def _members(
+        self, path: str, opening: Callable[[], tuple[io.RawIOBase, int]]
+    ) -> Iterator[Member]:
         try:
-            limits, size = self._limits, Path(path).stat().st_size
+            limits = self._limits
+            file, size = opening()
             budget = Budget(size, limits.megabytes, limits.ratio, self._timeout_s)
-            with closing(_entries(path, budget)) as entries:
+            with closing(_entries(file, budget)) as entries:
                 for count, entry in enumerate(entries, 1):
                     if count > limits.members:
                         raise ImageTooLarge(
@@ -139,6 +158,8 @@ class Archives:
                     budget.begin()  # not before: it may have waited to be decoded
         except ImageTooLarge as e:
             yield Member(path, error=str(e))
+        except (PlaceProblem, PlaceError) as e:
+            yield Member(path, error=f"not read further: {e}")
         except BROKEN as e:
             yield Member(path, error=f"damaged archive: {_one_line(e)}")
 
@@ -188,15 +209,23 @@ def _read(name: str, stream: _Stream | None) -> bytes | None:
     return bytes(data)
 
 
-def _entries(path: str, budget: Budget) -> Generator[_Entry, None, None]:
-    with CarefulFile(path, budget) as file:
+def _opened_file(path: str) -> tuple[io.RawIOBase, int]:
+    return io.FileIO(path), Path(path).stat().st_size
+
+
+def _opened_object(entry: Entry, access: Access) -> tuple[io.RawIOBase, int]:
+    return store_of(entry.uri, access).open(entry.uri), entry.size or 0
+
+
+def _entries(raw: io.RawIOBase, budget: Budget) -> Generator[_Entry, None, None]:
+    with CarefulFile(raw, budget) as file:
         is_zip = file.read(2) == b"PK"
         file.seek(0)
         yield from _zip_entries(file, budget) if is_zip else _tar_entries(file, budget)
 
 
 def _zip_entries(file: CarefulFile, budget: Budget) -> Iterator[_Entry]:
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast(IO[bytes], file)) as archive:
         for info in archive.infolist():
             if info.is_dir():
                 continue

@@ -71,28 +71,37 @@ class Budget:
             raise ImageTooLarge(f"more than {self._megabytes:g} MB unpacked (--archive-megabytes)")
 
 
-class CarefulFile(io.FileIO):
+class CarefulFile(io.RawIOBase):
     """A file that never gives more at once than a sane archive needs, and no more when it is late.
 
     What is read may unpack to nothing, such as a million empty streams, so that looking at the
     clock where something comes out is not enough.
     """
 
-    def __init__(self, path: str, budget: Budget) -> None:
-        super().__init__(path)
+    def __init__(self, raw: io.RawIOBase, budget: Budget) -> None:
+        """Take over a file that can be read and sought in."""
+        self._raw = raw
         self._budget = budget
 
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """As the file that it took over."""
+        return self._raw.seekable()
+
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """As `io.FileIO`; what buffered readers call.
+        """As any raw file; what buffered readers call.
 
         Raises:
             ImageTooLarge: the member has taken too long.
         """
         self._budget.check_time()
-        return super().readinto(buffer) or 0
+        return self._raw.readinto(buffer) or 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As `io.FileIO`.
+        """As any raw file.
 
         Raises:
             ValueError: more than that was asked for.
@@ -101,7 +110,20 @@ class CarefulFile(io.FileIO):
         self._budget.check_time()
         if size is not None and size > DIRECTORY_BYTES:
             raise ValueError(f"a directory of {size} bytes")
-        return super().read(DIRECTORY_BYTES if size is None or size < 0 else size) or b""
+        return self._raw.read(DIRECTORY_BYTES if size is None or size < 0 else size) or b""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """As any raw file."""
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As any raw file."""
+        return self._raw.tell()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._raw.close()
+        super().close()
 
 
 class ForwardReader:
@@ -148,14 +170,14 @@ class ForwardReader:
         self._stream.close()
 
 
-def decompressed(file: io.FileIO) -> IO[bytes]:
+def decompressed(file: io.RawIOBase) -> IO[bytes]:
     """The bytes that a file holds, unpacked when its first ones say that it is packed."""
-    head = file.read(6)
+    head = file.read(6) or b""
     file.seek(0)
     if head.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        return cast(IO[bytes], gzip.GzipFile(fileobj=cast(IO[bytes], file)))
     if head.startswith(b"BZh"):
-        return bz2.BZ2File(file)
+        return bz2.BZ2File(cast(IO[bytes], file))
     if head == b"\xfd7zXZ\x00":
-        return lzma.LZMAFile(file)
-    return io.BufferedReader(file)
+        return lzma.LZMAFile(cast(IO[bytes], file))
+    return cast(IO[bytes], io.BufferedReader(file))

@@ -2,7 +2,7 @@
 
     scorers   what gives scores: detector, preprocessing, perturbation (or none) and device
     scores    content (sha256 of a file) and scorer -> logit, and what a report says of the image
-    files     path, size and mtime_ns -> content, so that an unchanged file is not even read
+    files     path or URI, size and mtime_ns -> content, so that an unchanged file is not even read
 
 Logits are kept, not verdicts, so that thresholds may change. Errors are not kept: a file that
 cannot be scored may be mended, or become readable, without a trace in its bytes.
@@ -22,6 +22,7 @@ from pathlib import Path
 from fakescan import weights
 from fakescan.errors import CacheError
 from fakescan.perturb import PLAIN
+from fakescan.places.uri import is_uri
 from fakescan.provenance.signal import READER
 from fakescan.scan.database import open_database, reasons, transaction
 
@@ -48,6 +49,7 @@ class Stamp:
 
     size: int
     mtime_ns: int
+    """Of an object in a store, which has none: a number that its ETag decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +283,7 @@ def _size_of(path: Path) -> int:
 
 
 def _key(path: str) -> bytes:
-    return os.fsencode(os.path.abspath(path))
+    return os.fsencode(path if is_uri(path) else os.path.abspath(path))
 
 
 def _marks(values: Collection[object]) -> str:

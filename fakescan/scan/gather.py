@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fakescan.errors import ConfigError
+from fakescan.places.uri import is_uri
 from fakescan.scan.archive import INSIDE
 
 
@@ -87,10 +88,8 @@ def _below(path: str, tops: Sequence[str]) -> str:
 def _bring(path: str, destination: Path, gathering: Gathering, taken: set[Path]) -> Path | None:
     """Copy or move one file; gives where it is now, or None for a copy that was there."""
     source = Path(path)
-    if not source.exists() and INSIDE in path:
-        raise OSError("it is inside an archive")
-    if gathering.is_move and source.is_symlink():
-        raise OSError("it is a link")
+    if reason := _obstacle(path, source, gathering):
+        raise OSError(reason)
     if not gathering.is_dry_run:
         destination.parent.mkdir(parents=True, exist_ok=True)
     for candidate in _candidates(destination):
@@ -105,6 +104,15 @@ def _bring(path: str, destination: Path, gathering: Gathering, taken: set[Path])
         taken.add(candidate)
         return candidate
     raise AssertionError("numbers do not end")
+
+
+def _obstacle(path: str, source: Path, gathering: Gathering) -> str | None:
+    """Why an image cannot be copied or moved."""
+    if is_uri(path):
+        return "it is in a store"
+    if not source.exists() and INSIDE in path:
+        return "it is inside an archive"
+    return "it is a link" if gathering.is_move and source.is_symlink() else None
 
 
 def _candidates(path: Path) -> Iterator[Path]:

@@ -14,18 +14,20 @@ from fakescan.errors import ConfigError, ImageUnreadable
 from fakescan.image import Decoding, Limits
 from fakescan.machine import usable_cores
 from fakescan.perturb import canonical
+from fakescan.places.access import Access
 from fakescan.provenance.read import Depth
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.scan.ahead import Decoded, Room, decode_ahead
-from fakescan.scan.archive import ArchiveLimits, Archives, Member
+from fakescan.scan.archive import ArchiveLimits, Member
 from fakescan.scan.baseline import Baseline
 from fakescan.scan.cache import ScoreCache
 from fakescan.scan.crop import Crop, Extras
 from fakescan.scan.decode import Children
+from fakescan.scan.fetch import fetched
 from fakescan.scan.judge import Judge, band_at
 from fakescan.scan.recall import Recall, Visit
 from fakescan.scan.selection import Selection
-from fakescan.scan.walk import walk
+from fakescan.scan.sources import Finder, Target, is_path
 from fakescan.scan.worker import Job
 from fakescan.session import OnnxSession
 
@@ -67,6 +69,8 @@ class ScanSettings:
     perturbations: tuple[str, ...] = ()
     """Degradations under which every image is scored, too, such as jpeg:75; kept as
     `fakescan.perturb.canonical` writes them."""
+    access: Access = field(default_factory=Access)
+    """How stores are asked for objects."""
     explain: tuple[str, ...] = ()
     """Verdicts whose findings carry a figure that explains the score: real, uncertain, fake."""
 
@@ -89,13 +93,23 @@ class ScanSettings:
         return self.batch_size or (GPU_BATCH if device == "cuda" else 1)
 
     @property
+    def finder(self) -> Finder:
+        """What to take of what targets name."""
+        return Finder(
+            selection=self.selection,
+            archives=self.archives,
+            access=self.access,
+            timeout_s=self.timeout_s,
+        )
+
+    @property
     def decoders(self) -> int:
         """Processes that decode."""
         return self.workers or usable_cores()
 
 
 def scan(
-    targets: Sequence[str],
+    targets: Sequence[Target],
     session: OnnxSession,
     settings: ScanSettings,
     summary: Summary,
@@ -107,8 +121,8 @@ def scan(
     Closing the iterator early ends the child processes.
 
     Args:
-        targets: files and folders; what does not exist is a finding, too. See
-            `fakescan.scan.walk.check`.
+        targets: files and folders, URIs, and lists of them; what does not exist is a finding,
+            too. See `fakescan.scan.walk.check`.
         session: the detector.
         settings: how to scan.
         summary: counts what passes; complete once the iterator has run out.
@@ -120,7 +134,7 @@ def scan(
 
 
 def _scan(
-    targets: Sequence[str],
+    targets: Sequence[Target],
     session: OnnxSession,
     settings: ScanSettings,
     summary: Summary,
@@ -135,7 +149,9 @@ def _scan(
     recall = Recall(cache, session, summary, job)
     try:
         with Children(job) as children:
-            visits = recall.visits(_sources(targets, settings, summary.skipped))
+            visits = recall.visits(settings.finder.find(targets, summary.skipped))
+            if not all(map(is_path, targets)):
+                visits = _fetched(visits, settings, summary.skipped)
             ahead = batch + 2 * workers
             with closing(_decoded(visits, children, workers, ahead)) as decoded:
                 explained = _explained(session, settings.explain, baseline)
@@ -171,17 +187,12 @@ def decoding_job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bo
     )
 
 
-def _sources(
-    targets: Sequence[str], settings: ScanSettings, skipped: Counter[str]
-) -> Iterator[str | Member]:
-    """Yield paths of images, and images in archives."""
-    paths = walk(targets, skipped, settings.selection)
-    if settings.archives is None:
-        return paths
-    archives = Archives(
-        settings.archives, settings.selection, skipped, timeout_s=settings.timeout_s
-    )
-    return archives.unpack(paths)
+def _fetched(
+    visits: Iterator[Visit], settings: ScanSettings, skipped: Counter[str]
+) -> Iterator[Visit]:
+    """Visits whose objects are read from their stores."""
+    limit = settings.selection.max_bytes
+    return fetched(visits, lambda visit: visit.remote, settings.access, skipped, limit)
 
 
 def _decoded(

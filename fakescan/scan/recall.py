@@ -28,6 +28,7 @@ from fakescan.records import Summary, mean_logits
 from fakescan.scan.archive import Member
 from fakescan.scan.cache import Known, ScoreCache, Scorer, Stamp
 from fakescan.scan.crop import Crop
+from fakescan.scan.remote import RemoteFile
 from fakescan.scan.worker import Job
 from fakescan.session import OnnxSession
 
@@ -56,6 +57,13 @@ class Visit:
     def path(self) -> str:
         """As a report shows it."""
         return self.source if isinstance(self.source, str) else self.source.path
+
+    @property
+    def remote(self) -> RemoteFile | None:
+        """What must be read from a store before it can be decoded."""
+        source = self.source
+        is_wanted = isinstance(source, RemoteFile) and self.known is None and source.error is None
+        return source if isinstance(source, RemoteFile) and is_wanted else None
 
 
 def scorer_of(session: OnnxSession, decoding: Decoding = "exact") -> Scorer:
@@ -103,14 +111,15 @@ class Recall:
         if self._cache is None:
             yield from map(Visit, sources)
             return
-        files: list[str] = []
+        files: list[str | RemoteFile] = []
         for source in sources:
-            if isinstance(source, str):
+            is_stamped = isinstance(source, str | RemoteFile)
+            if isinstance(source, str | RemoteFile):
                 files.append(source)
-            if len(files) >= LOOK_UP or not isinstance(source, str):
+            if len(files) >= LOOK_UP or not is_stamped:
                 yield from self._look_up(files)
                 files = []
-            if not isinstance(source, str):
+            if not is_stamped:
                 yield Visit(source)
         yield from self._look_up(files)
 
@@ -145,20 +154,22 @@ class Recall:
         kept: dict[tuple[str, str], float] = {}
         return self._ask(lambda cache: cache.logits(contents, names), kept)
 
-    def _look_up(self, files: Sequence[str]) -> Iterator[Visit]:
-        stamps = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
+    def _look_up(self, files: Sequence[str | RemoteFile]) -> Iterator[Visit]:
+        looked = {_path(file): _stamp(file) for file in files}
+        stamps = {path: stamp for path, stamp in looked.items() if stamp is not None}
         known: dict[str, Known] = {}
         if stamps and not self._is_reading:
             wanted = self._perturbations
             known = self._ask(lambda cache: cache.unchanged(stamps, wanted), known)
-        for path in files:
+        for file in files:
+            path = _path(file)
             stamp, found = stamps.get(path), known.get(path)
             if found is not None and stamp is not None and self._is_enough(found, stamp):
                 self._summary.cached += 1
                 is_shown = self._provenance != "off"
-                yield Visit(path, stamp, found if is_shown else replace(found, provenance=None))
+                yield Visit(file, stamp, found if is_shown else replace(found, provenance=None))
             else:
-                yield Visit(path, stamp)
+                yield Visit(file, stamp)
 
     def _is_enough(self, known: Known, stamp: Stamp) -> bool:
         is_looked_at = self._provenance == "off" or known.provenance is not None
@@ -181,11 +192,10 @@ class Recall:
         for (visit, crop), logits in zip(seen, found, strict=True):
             if crop.sha256 is None or not all(map(math.isfinite, logits)):
                 continue
-            if isinstance(visit.source, str):
-                if visit.stamp is None or _stamp(visit.source) != visit.stamp:
-                    continue  # it changed meanwhile: pixels and hash may not belong together
-                if _is_settled(visit.stamp):
-                    files[visit.source] = visit.stamp, crop.sha256
+            if isinstance(visit.source, str) and not _is_as_seen(visit.source, visit.stamp):
+                continue  # it changed meanwhile: pixels and hash may not belong together
+            if (stamp := _lasting(visit)) is not None:
+                files[visit.path] = stamp, crop.sha256
             scores.append(self._known(crop.sha256, crop, logits))
         if scores:
             self._ask(lambda cache: cache.remember(scores, files), None)
@@ -214,14 +224,32 @@ class Recall:
             return otherwise
 
 
-def _stamp(path: str) -> Stamp | None:
+def _path(file: str | RemoteFile) -> str:
+    return file if isinstance(file, str) else file.path
+
+
+def _stamp(path: str | RemoteFile) -> Stamp | None:
     """How a regular file that may be read looks from outside; None for anything else."""
+    if isinstance(path, RemoteFile):
+        return path.stamp
     try:
         status = os.stat(path)  # noqa: PTH116  (a Path per file costs more than the call)
         is_readable = stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK)
     except (OSError, ValueError):  # ValueError: a null character in the name
         return None
     return Stamp(status.st_size, status.st_mtime_ns) if is_readable else None
+
+
+def _is_as_seen(path: str, stamp: Stamp | None) -> bool:
+    return stamp is not None and _stamp(path) == stamp
+
+
+def _lasting(visit: Visit) -> Stamp | None:
+    """What will show that a file is still the same; an object's is that of when it was read."""
+    if isinstance(visit.source, RemoteFile):
+        return visit.source.stamp
+    is_file = isinstance(visit.source, str) and visit.stamp is not None
+    return visit.stamp if is_file and visit.stamp and _is_settled(visit.stamp) else None
 
 
 def _is_settled(stamp: Stamp) -> bool:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from fakescan.cli.output import write_report
+from fakescan.cli.output import FileOutput, write_report
 from fakescan.errors import OutputError
 from fakescan.records import Finding, Verdict
 from fakescan.report.spool import Spool
@@ -145,7 +146,8 @@ def test_findings_do_not_wait_for_a_report_that_failed(tmp_path):
     files = [tmp_path / "full.csv", tmp_path / "r.csv"]
     findings = (Finding(path=f"{i:01000}", verdict=Verdict.REAL) for i in range(10_000))
     tracemalloc.start()
-    (failed,) = write_report(report(findings), files, None, Console())
+    opening = [partial(FileOutput, file, "csv") for file in files]
+    (failed,) = write_report(report(findings), opening, None, Console())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert failed == f"{files[0]}: cannot be written ({FULL})"

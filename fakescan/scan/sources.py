@@ -1,0 +1,113 @@
+"""Where the images of a scan come from: files and folders, stores, lists, and archives in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from fakescan.errors import ImageUnreadable, PlaceError
+from fakescan.places.access import Access, PlaceProblem
+from fakescan.places.store import Entry
+from fakescan.places.uri import is_uri, name_of, shown
+from fakescan.scan.ahead import decode_ahead
+from fakescan.scan.archive import ArchiveLimits, Archives, Member
+from fakescan.scan.formats import is_archive
+from fakescan.scan.remote import RemoteFile, RemoteWalk, named, reason_of
+from fakescan.scan.selection import Selection
+from fakescan.scan.urilist import Line, UriList
+from fakescan.scan.walk import walk
+
+Target = str | UriList
+"""A path, a URI, or a list of both."""
+NO_PLACE = "no path and no URI in this line"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finder:
+    """What to take of what targets name."""
+
+    selection: Selection
+    archives: ArchiveLimits | None
+    """None does not look into them."""
+    access: Access
+    timeout_s: float
+    """Seconds that taking one image out of an archive may take."""
+
+    def find(self, targets: Sequence[Target], skipped: Counter[str]) -> Iterator[str | Member]:
+        """Yield paths of images, objects of stores, and images in archives, in order.
+
+        Args:
+            targets: what does not exist is yielded too, and fails later.
+            skipped: grows by what is met and not yielded, by reason.
+        """
+        found = self._found(targets, skipped)
+        if self.archives is None:
+            return found
+        archives = Archives(self.archives, self.selection, skipped, timeout_s=self.timeout_s)
+        return self._unpacked(found, archives)
+
+    def _unpacked(
+        self, found: Iterator[str | RemoteFile], archives: Archives
+    ) -> Iterator[str | Member]:
+        for source in found:
+            if isinstance(source, str):
+                yield from archives.unpack(iter((source,)))
+            elif source.entry is not None and is_archive(name_of(source.entry.uri)):
+                yield from archives.stored(source.path, source.entry, self.access)
+            else:
+                yield source
+
+    def _found(
+        self, targets: Sequence[Target], skipped: Counter[str]
+    ) -> Iterator[str | RemoteFile]:
+        remote = RemoteWalk(self.selection, skipped, self.access)
+        for is_local, group in groupby(targets, is_path):
+            if is_local:
+                yield from walk([t for t in group if isinstance(t, str)], skipped, self.selection)
+                continue
+            for target in dict.fromkeys(group):
+                if isinstance(target, str):
+                    yield from remote.visit(target)
+                else:
+                    yield from self._listed(target, remote)
+
+    def _listed(self, listed: UriList, remote: RemoteWalk) -> Iterator[str | RemoteFile]:
+        """Yield what the lines of a list name; stores are asked for many objects at once."""
+        readers = self.access.readers
+        try:
+            for done in decode_ahead(
+                listed.lines(),
+                lambda line: _look(line, remote),
+                workers=readers,
+                ahead=2 * readers,
+                is_ready=lambda line: line.place is None or not is_uri(line.place),
+            ):
+                place = done.item.place
+                if place is None:
+                    yield RemoteFile(listed.name(done.item), error=NO_PLACE)
+                elif done.error is not None:
+                    yield RemoteFile(shown(place), error=str(done.error))
+                elif done.pixels is None:
+                    yield place
+                else:
+                    yield from map(named, done.pixels) if done.pixels else remote.below(place)
+        except PlaceError as e:
+            why = reason_of(e, listed.source)
+            yield RemoteFile(shown(listed.source), error=f"not read further: {why}")
+
+
+def is_path(target: Target) -> bool:
+    """Whether a target lies on this machine."""
+    return isinstance(target, str) and not is_uri(target)
+
+
+def _look(line: Line, remote: RemoteWalk) -> tuple[Entry, ...]:
+    """The object that a line names; nothing for a folder."""
+    place = line.place or ""
+    try:
+        entry = remote.look(place)
+    except (PlaceError, PlaceProblem) as e:
+        raise ImageUnreadable(reason_of(e, place)) from e
+    return () if entry is None else (entry,)
