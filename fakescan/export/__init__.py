@@ -14,6 +14,7 @@ from fakescan.errors import ExportError
 from fakescan.export.crops import fixture_looks, folder_looks
 from fakescan.export.graph import Form, build_graph
 from fakescan.export.parity import Parity, Progress, compare, file_side, torch_side, verify
+from fakescan.export.specimen import add_specimens
 from fakescan.metadata import DetectorMetadata, Precision
 from fakescan.model.detector import DetectorModel
 from fakescan.weights import sha256_of
@@ -90,6 +91,7 @@ def export_detector(
             with _written(model, other, out, form) as file:
                 theirs = file_side(file, looks, preprocess, progress)
                 others[precision] = file.stat().st_size, compare(ours, theirs, looks, other)
+        add_specimens(partial, model, preprocess, form)
         partial.replace(out)
     return ExportReport(
         path=out,
