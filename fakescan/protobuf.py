@@ -1,4 +1,4 @@
-"""One metadata text of an ONNX file replaced, every other byte kept.
+"""One metadata text of an ONNX file replaced, every other byte kept; and the hash of its graph.
 
 An ONNX file is one protobuf message: fields one after another, each a key (number and wire
 type) and a value. Metadata are fields of number 14, each a message of key (1) and value (2).
@@ -11,8 +11,10 @@ StringStringEntryProto.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
+GRAPH = 7
 METADATA_PROPS = 14
 KEY, VALUE = 1, 2
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
@@ -36,6 +38,19 @@ def replace_property(model: bytes, key: str, text: str) -> bytes:
             done, is_placed = end, True
     parts += [model[done:], b"" if is_placed else entry]
     return b"".join(parts)
+
+
+def graph_sha256(model: bytes) -> str:
+    """Of the field that holds the graph, its key and length included; metadata do not matter.
+
+    Raises:
+        ValueError: not a protobuf message.
+    """
+    digest = hashlib.sha256()
+    for start, end, number, _ in _fields(model):
+        if number == GRAPH:
+            digest.update(memoryview(model)[start:end])
+    return digest.hexdigest()
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -14,7 +14,7 @@ import typer
 
 from fakescan.errors import FakescanError
 
-COMMANDS = ("scan", "train", "export", "evaluate", "calibrate", "bench")
+COMMANDS = ("scan", "train", "export", "verify", "evaluate", "calibrate", "bench")
 """A module each, with a function of the same name."""
 GROUPS = ("data", "config", "cache", "lora", "attribute")
 """A module each, with a typer `app` of several commands."""

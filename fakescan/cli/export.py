@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -12,6 +13,8 @@ from fakescan.cli import options
 from fakescan.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from fakescan.export import ExportReport
 
 
@@ -61,6 +64,24 @@ def export(
             show_default="108 crops in the package",
         ),
     ] = None,
+    allow_drift: Annotated[
+        bool,
+        typer.Option(
+            "--allow-drift",
+            help="Keep the file though more than 1 % of verdicts change, or AUC falls by more than "
+            "0.5 points; never in fp32.",
+        ),
+    ] = False,
+    all_precisions: Annotated[
+        bool,
+        typer.Option(
+            "--all-precisions", help="Compare every precision; only --precision is written."
+        ),
+    ] = False,
+    parity: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the comparison as JSON."),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(help="What reports call the detector.", show_default="the file's name"),
@@ -76,11 +97,13 @@ def export(
 
     The file is compared with torch and not kept when it computes something else (exit code 4).
     """
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"{out}: its folder does not exist")
+    for file in (out, parity):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise ConfigError(f"{file}: its folder does not exist")
     try:
-        from fakescan.export import Form, export_detector
+        from fakescan.export import Check, Form, export_detector, record
         from fakescan.export.run import read_run
+        from fakescan.metadata import Precision as Kind
     except ModuleNotFoundError as e:
         if (e.name or "").startswith("fakescan"):
             raise
@@ -91,6 +114,8 @@ def export(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     form = Form(opset=opset, has_preprocessing=with_preprocessing, has_explanation=with_explain)
+    known: tuple[Kind, ...] = get_args(Kind)
+    others = tuple(p for p in known if all_precisions and p != precision.value)
     model, metadata = read_run(
         run, name=name or out.stem, precision=precision.value, weights=backbone_weights
     )
@@ -104,12 +129,28 @@ def export(
             metadata,
             out,
             form=form,
-            check=check,
+            check=Check(folder=check, allow_drift=allow_drift, others=others),
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
+    if parity is not None:
+        parity.write_text(record.to_json(report), encoding="utf-8")
     if not quiet:
         for line in _summary(report):
             console.print(line, markup=False, soft_wrap=True)
+        console.print(_table(record.COLUMNS, record.rows(report)))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, padding=(0, 1), title="difference from torch in fp32, by image")
+    for column in columns:
+        justify: Literal["left", "right"] = "left" if column == columns[0] else "right"
+        table.add_column(column.replace(" ", "\n"), justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _summary(report: ExportReport) -> list[str]:

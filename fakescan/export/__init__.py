@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
 
 from fakescan.errors import ExportError
-from fakescan.export.crops import fixture_crops, folder_crops
+from fakescan.export.crops import fixture_looks, folder_looks
 from fakescan.export.graph import Form, build_graph
-from fakescan.export.parity import Parity, Progress, measure, verify
-from fakescan.metadata import DetectorMetadata
+from fakescan.export.parity import Parity, Progress, compare, file_side, torch_side, verify
+from fakescan.export.specimen import add_specimens
+from fakescan.metadata import DetectorMetadata, Precision
 from fakescan.model.detector import DetectorModel
 from fakescan.weights import sha256_of
 
-__all__ = ["ExportReport", "Form", "export_detector"]
+__all__ = ["Check", "ExportReport", "Form", "export_detector"]
 
 MAX_BYTES = 2**31 - 2**20
 """What protobuf, and so a single ONNX file, can hold; 1 MB is left for the graph."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """How a file is compared with torch before it is kept."""
+
+    folder: Path | None = None
+    """Images to compare on; None takes those in the package."""
+    allow_drift: bool = False
+    """Keep a file in another precision than fp32 however many verdicts it changes."""
+    others: tuple[Precision, ...] = ()
+    """Precisions to compare besides; nothing is kept of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +48,8 @@ class ExportReport:
     metadata: DetectorMetadata
     """What is inside the file."""
     parity: Parity
+    others: dict[Precision, tuple[int, Parity]] = field(default_factory=dict)
+    """Bytes and parity of further precisions."""
 
 
 def export_detector(
@@ -41,7 +58,7 @@ def export_detector(
     out: Path,
     *,
     form: Form | None = None,
-    check: Path | None = None,
+    check: Check | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write a detector as ONNX, compare it with torch, and keep it only if both agree.
@@ -51,17 +68,46 @@ def export_detector(
         metadata: goes into the file; its `precision` decides how weights are kept.
         out: replaced if it is there, and only by a file that passed.
         form: what the file takes and gives; None: normalised squares, and no explanation.
-        check: folder of images to compare on; None takes those in the package.
-        progress: called while comparing.
+        check: None compares on the package's images.
+        progress: called while comparing, from the start again for each side.
 
     Raises:
         ExportError: the file cannot be written, would be too large, or the precision cannot hold
             the weights.
-        ParityError: the file computes something else.
-        DatasetError: `check` is no folder of images.
+        ParityError: the file computes something else, or drifts too far.
+        DatasetError: the folder to compare on is no folder of images.
     """
+    check = check or Check()
     preprocess = metadata.preprocess
-    crops = folder_crops(check, preprocess) if check else fixture_crops(preprocess)
+    looks = folder_looks(check.folder, preprocess) if check.folder else fixture_looks(preprocess)
+    with _written(model, metadata, out, form) as partial:
+        ours = torch_side(model, looks, preprocess, progress)
+        theirs = file_side(partial, looks, preprocess, progress)
+        parity = compare(ours, theirs, looks, metadata)
+        verify(parity, metadata, allow_drift=check.allow_drift)
+        others = {}
+        for precision in check.others:
+            other = replace(metadata, precision=precision)
+            with _written(model, other, out, form) as file:
+                theirs = file_side(file, looks, preprocess, progress)
+                others[precision] = file.stat().st_size, compare(ours, theirs, looks, other)
+        add_specimens(partial, model, preprocess, form)
+        partial.replace(out)
+    return ExportReport(
+        path=out,
+        bytes=out.stat().st_size,
+        sha256=sha256_of(out),
+        metadata=metadata,
+        parity=parity,
+        others=others,
+    )
+
+
+@contextmanager
+def _written(
+    model: DetectorModel, metadata: DetectorMetadata, out: Path, form: Form | None
+) -> Iterator[Path]:
+    """A file beside the one that is wanted, gone afterwards unless it was moved."""
     proto = build_graph(model, metadata, form)
     size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
     if size > MAX_BYTES:
@@ -69,20 +115,11 @@ def export_detector(
             f"{out}: {size / 1e9:.1f} GB of weights in {metadata.precision}; "
             "a single ONNX file holds 2: use a smaller --precision or depth"
         )
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    partial = out.with_name(f".{out.name}.{metadata.precision}.{os.getpid()}")
     try:
         onnx.save(proto, partial)
-        parity = measure(model, partial, metadata, crops, progress)
-        verify(parity, metadata)
-        partial.replace(out)
+        yield partial
     except OSError as e:
         raise ExportError(f"{out}: cannot be written ({e.strerror})") from e
     finally:
         partial.unlink(missing_ok=True)
-    return ExportReport(
-        path=out,
-        bytes=out.stat().st_size,
-        sha256=sha256_of(out),
-        metadata=metadata,
-        parity=parity,
-    )

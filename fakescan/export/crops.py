@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fakescan.data.samples import read_samples
 from fakescan.errors import DatasetError, ImageError
-from fakescan.image import Preprocess, open_picture, to_rgb, view
+from fakescan.image import Preprocess, open_picture, to_rgb, view, views
 from fakescan.perturb import blur, jpeg
 
 MAX_CHECKED = 500
@@ -42,8 +44,31 @@ def fixture_crops(preprocess: Preprocess) -> NDArray[np.uint8]:
     return np.stack(list(variants))
 
 
-def folder_crops(folder: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """What the detector sees of the images below a folder, labelled or not, (n, S, S, 3).
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What the detector sees of some images."""
+
+    squares: NDArray[np.uint8]
+    """(n, S, S, 3), image after image."""
+    counts: tuple[int, ...]
+    """Squares of each image."""
+    labels: tuple[int, ...] | None
+    """0 real, 1 fake; None where not every image has one."""
+
+    @property
+    def starts(self) -> list[int]:
+        """Where the squares of each image begin."""
+        return [0, *np.cumsum(self.counts)[:-1].tolist()]
+
+
+def fixture_looks(preprocess: Preprocess) -> Looks:
+    """One square of each variant of the package's fixtures; what is made of them has no label."""
+    squares = fixture_crops(preprocess)
+    return Looks(squares, (1,) * len(squares), None)
+
+
+def folder_looks(folder: Path, preprocess: Preprocess) -> Looks:
+    """What the detector sees of the images below a folder, with their labels if it is labelled.
 
     Files that are no images are passed over.
 
@@ -52,16 +77,33 @@ def folder_crops(folder: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder")
-    crops = list(_readable(sorted(p for p in folder.rglob("*") if p.is_file()), preprocess))
-    if not crops:
+    known = _labels(folder)
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    seen = list(_readable(paths, preprocess))
+    if not seen:
         raise DatasetError(f"{folder}: no image that can be read")
-    return np.stack(crops)
+    labels = tuple(known[path] for path, _ in seen if path in known)
+    return Looks(
+        squares=np.concatenate([look for _, look in seen]),
+        counts=tuple(len(look) for _, look in seen),
+        labels=labels if len(labels) == len(seen) else None,
+    )
 
 
-def _readable(paths: list[Path], preprocess: Preprocess) -> Iterator[NDArray[np.uint8]]:
+def _labels(folder: Path) -> dict[Path, int]:
+    try:
+        return {sample.path: sample.label for sample in read_samples(folder)}
+    except DatasetError:  # not labelled, which is fine here
+        return {}
+
+
+def _readable(
+    paths: list[Path], preprocess: Preprocess
+) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """Path and squares (K, S, S, 3) of each image that is looked at."""
     step = max(1, -(-len(paths) // MAX_CHECKED))
     for path in paths[::step]:
         try:
-            yield view(open_picture(path).image, preprocess)
+            yield path, views(open_picture(path).image, preprocess)
         except ImageError:
             continue

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fakescan.export import export_detector
+from fakescan.export import Check, export_detector
 from fakescan.export.graph import build_graph
 from fakescan.model.builtin import load_builtin
 from fakescan.model.detector import DetectorModel, ModelConfig
@@ -39,7 +39,7 @@ def photos(tmp_path):
 def test_eight_blocks_in_fp32_equal_torch_and_route_alike(tmp_path, photos):
     model = real_size(head="levels", levels=(4, 6, 8))
     out = tmp_path / "d.onnx"
-    report = export_detector(model, tiny_metadata(model), out, check=photos)
+    report = export_detector(model, tiny_metadata(model), out, check=Check(folder=photos))
     assert report.parity.images == 3
     assert report.parity.misrouted == 0
     assert report.parity.agreement > 0.999
@@ -49,7 +49,7 @@ def test_eight_blocks_in_fp32_equal_torch_and_route_alike(tmp_path, photos):
 def test_eight_blocks_in_int8_are_about_sixty_megabytes(tmp_path, photos):
     model = real_size(head="levels", levels=(4, 6, 8))
     out = tmp_path / "d.onnx"
-    report = export_detector(model, tiny_metadata(model, "int8"), out, check=photos)
+    report = export_detector(model, tiny_metadata(model, "int8"), out, check=Check(folder=photos))
     assert 58e6 < report.bytes < 64e6
     assert {p.name for p in tmp_path.iterdir()} == {"d.onnx", "photos"}
 

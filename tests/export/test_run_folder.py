@@ -87,6 +87,18 @@ def test_a_file_can_take_images_explain_itself_and_use_a_newer_opset(run, tmp_pa
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
+def test_the_comparison_is_printed_and_written(run, tmp_path, capsys):
+    out, parity = tmp_path / "d.onnx", tmp_path / "parity.json"
+    options = ["--all-precisions", "--parity", str(parity), "--allow-drift"]
+    assert main(["export", str(run), "--out", str(out), *options]) == 0
+    figures = json.loads(parity.read_text())["precisions"]
+    assert set(figures) == {"fp32", "fp16", "int8", "int8-dynamic", "int8-static"}
+    assert figures["fp32"]["max_logit"] < 1e-3
+    printed = capsys.readouterr().err
+    assert "difference from torch in fp32, by image" in printed
+    assert all(name in printed for name in figures)
+
+
 def test_an_opset_that_is_not_tested_is_one_clear_line(run, tmp_path, capsys):
     assert main(["export", str(run), "--out", str(tmp_path / "d.onnx"), "--opset", "7"]) == 2
     assert capsys.readouterr().err == "fakescan: opset: 7; can be 17 to 21\n"

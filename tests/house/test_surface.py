@@ -66,6 +66,7 @@ def test_importing_the_package_loads_nothing_heavy():
         "scan",
         "train",
         "export",
+        "verify",
         "evaluate",
         "calibrate",
         "bench",
