@@ -27,7 +27,7 @@ from torch.nn import functional
 from fakescan.attribute.extractors import SharedTrunk
 from fakescan.attribute.lesson import Lesson
 from fakescan.attribute.settings import LearnSettings
-from fakescan.attribute.softmax import balanced, fit
+from fakescan.attribute.softmax import Linear, balanced, fit
 from fakescan.train.probe import moments
 
 WARMUP = 0.05
@@ -47,6 +47,8 @@ class Place:
     """Classes before it."""
     new: int
     """Its own."""
+    start: Linear | None = None
+    """What training starts from; None: the regression that fits the frozen backbone."""
 
     @property
     def classes(self) -> int:
@@ -61,8 +63,8 @@ def adapt(
     place: Place,
     settings: LearnSettings,
     report: Report,
-) -> None:
-    """Train the last extractor in place.
+) -> Linear:
+    """Train the last extractor in place; gives the classifier that was trained with it.
 
     Args:
         extractors: the newest already added.
@@ -72,7 +74,6 @@ def adapt(
         settings: rates, epochs, seed.
         report: called after every step.
     """
-    order = [np.flatnonzero(~lesson.held_out)]
     head = _Head(lesson, before, place, settings)
     device = next(extractors.parameters()).device
     head.to(device)
@@ -86,7 +87,7 @@ def adapt(
         weight_decay=settings.weight_decay,
     )
     random = np.random.default_rng([settings.seed, place.old])
-    steps = list(_batches(order[0], settings, random))
+    steps = list(_batches(np.flatnonzero(~lesson.held_out), settings, random))
     for done, (batch, trunk) in enumerate(zip(steps, lesson.stream(steps), strict=True)):
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * group["factor"] * rate(done, len(steps))
@@ -98,6 +99,7 @@ def adapt(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         report(done + 1, len(steps))
+    return head.folded()
 
 
 def rate(step: int, steps: int) -> float:
@@ -126,7 +128,7 @@ class _Head(nn.Module):
         rows, labels = start[is_trained], lesson.labels[is_trained]
         sample_weights = balanced(labels)
         found = moments(rows, sample_weights)
-        linear = fit(rows, labels, place.classes, START_L2)
+        linear = place.start or fit(rows, labels, place.classes, START_L2)
         self.register_buffer("mean", torch.from_numpy(found.mean).float())
         self.register_buffer("std", torch.from_numpy(found.std).float())
         counts = np.bincount(labels, minlength=place.classes)
@@ -137,6 +139,13 @@ class _Head(nn.Module):
         with torch.no_grad():
             self.linear.weight.copy_(torch.from_numpy(linear.weight * found.std))
             self.linear.bias.copy_(torch.from_numpy(linear.bias + linear.weight @ found.mean))
+
+    @torch.no_grad()
+    def folded(self) -> Linear:
+        """The classifier of raw features."""
+        mean, std = (x.double().cpu().numpy() for x in (self.mean, self.std))
+        weight = self.linear.weight.double().cpu().numpy() / std
+        return Linear(weight, self.linear.bias.double().cpu().numpy() - weight @ mean)
 
     def loss(self, features: Tensor, own: Tensor, labels: Tensor) -> Tensor:
         """Of one batch, (); features (B, F), own (B, F1), labels (B,)."""

@@ -35,6 +35,8 @@ class Lesson:
     is_plain: NDArray[np.bool_]
     """Views that a scan would cut, (n,): what may become an exemplar."""
     stored: Rows | None = None
+    before: NDArray[np.float32] | None = None
+    """E of every view under the extractors so far, where that is known, (n, F)."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fakescan.cli import attribute_eval, options
 from fakescan.cli import attribute_options as shared
-from fakescan.cli import options
 
 if TYPE_CHECKING:
     from fakescan.attribute.predict import Named
@@ -295,3 +295,6 @@ def remove_task(
         manifest = forget(attr, task, Machine(weights=backbone_weights))
     names = ", ".join(record.name for record in manifest.tasks)
     shared.note(f"{attr}: forgot {task}; it still knows {names}")
+
+
+app.command("eval")(attribute_eval.evaluate)

@@ -129,6 +129,14 @@ class Screen:
             self._tasks[stage] = self._bar.add_task(STAGES[stage], total=total)
         self._bar.update(self._tasks[stage], completed=done, total=total)
 
+    def learning(self, what: str, done: int, total: int) -> None:
+        """Move the bar of one of several things that are learnt, called so."""
+        if not self._tasks:
+            self._bar.start()
+        if "learn" not in self._tasks:
+            self._tasks["learn"] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks["learn"], description=what, completed=done, total=total)
+
     def note(self, text: str) -> None:
         """Print a line."""
         if self.verbosity != "quiet":

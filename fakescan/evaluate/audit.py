@@ -100,7 +100,7 @@ def nearest_fakes(labels: Labels, values: NDArray[np.float64]) -> Scores:
         labels: 0 or 1, (N,).
         values: (N, P).
     """
-    ranks = np.stack([_ranks(column) for column in values.T], axis=1)  # (N, P)
+    ranks = np.stack([ranks(column) for column in values.T], axis=1)  # (N, P)
     counts = np.bincount(labels, minlength=2)
     nth = min(NEIGHBOURS, max(1, len(labels) // 2)) - 1
     scores = np.zeros(len(labels))
@@ -114,7 +114,7 @@ def nearest_fakes(labels: Labels, values: NDArray[np.float64]) -> Scores:
     return np.round(scores, 9)
 
 
-def _ranks(column: NDArray[np.float64]) -> NDArray[np.float64]:
+def ranks(column: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks in [0, 1], equal values in the middle of their places, (N,)."""
     _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
