@@ -16,7 +16,7 @@ from fakescan.errors import FakescanError
 
 COMMANDS = ("scan", "train", "export", "evaluate", "calibrate", "bench")
 """A module each, with a function of the same name."""
-GROUPS = ("data", "config", "cache", "lora")
+GROUPS = ("data", "config", "cache", "report", "lora")
 """A module each, with a typer `app` of several commands."""
 
 app = typer.Typer(
