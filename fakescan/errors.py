@@ -7,6 +7,7 @@
     │   └── ChecksumError        exit 3   its sha256 is not the expected one
     ├── AttributorError          exit 3   a folder or file that knows generators cannot be used
     ├── OutputError              exit 2   a report cannot be written; the others still are
+    ├── ReportError          exit 2   stored reports cannot be read, or do not belong together
     ├── PlaceError           exit 2   a store, or a list of places, cannot be used
     ├── CacheError               exit 2   the cache of scores cannot be used; a scan does without
     ├── LoraError                exit 3   a LoRA file cannot be used: damaged, unsafe, or no LoRA
@@ -56,6 +57,10 @@ class AttributorError(FakescanError):
 
 class OutputError(FakescanError):
     """A report cannot be written; others of the same scan still are."""
+
+
+class ReportError(FakescanError):
+    """Stored reports cannot be read, or do not belong together."""
 
 
 class PlaceError(FakescanError):

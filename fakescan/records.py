@@ -119,6 +119,31 @@ class Finding:
     """True when the verdict is the same under every perturbation; None without any."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One part of a scan that is split."""
+
+    number: int
+    """From 1."""
+    count: int
+    """Of all shards."""
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@dataclass(slots=True)
+class Listing:
+    """All that a scan's shards found together, whichever takes it."""
+
+    count: int = 0
+    """Images and archives."""
+    digest: int = 0
+    """128 bits that depend on their paths, and not on the order."""
+    is_whole: bool = True
+    """False when a listing broke off."""
+
+
 @dataclass(slots=True)
 class Summary:
     """Counts of a scan; grows as findings stream by and is whole at the end."""
@@ -133,6 +158,8 @@ class Summary:
     """What went wrong beside the images, each in one line."""
     elapsed_s: float = 0.0
     """Wall-clock seconds of the scan."""
+    listing: Listing | None = None
+    """Of all shards; None for a scan that is not split."""
     is_complete: bool = False
     """False while it runs and after an interruption."""
     progress: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)

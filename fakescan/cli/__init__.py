@@ -16,7 +16,7 @@ from fakescan.errors import FakescanError
 
 COMMANDS = ("scan", "train", "export", "verify", "evaluate", "calibrate", "bench")
 """A module each, with a function of the same name."""
-GROUPS = ("data", "config", "cache", "lora", "attribute")
+GROUPS = ("data", "config", "cache", "report", "lora", "attribute")
 """A module each, with a typer `app` of several commands."""
 
 app = typer.Typer(

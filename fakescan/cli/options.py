@@ -130,6 +130,14 @@ FromFile = Annotated[
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --from-file end with a null character.")
 ]
+ShardName = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Scan only part I of N; `fakescan report merge` joins the reports of all.",
+    ),
+]
 Readers = Annotated[
     int, typer.Option(metavar="N", min=1, help="Objects of a store that are read at once.")
 ]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fakescan.errors import OutputError
-from fakescan.report import FORMATS, Report, streams
+from fakescan.report import FORMATS, Piece, Report, streams
 from fakescan.report.table import visible
 
 SUFFIXES = {format_.suffix: name for name, format_ in FORMATS.items() if format_.suffix}
@@ -23,7 +23,7 @@ STYLES = {"fake": "bold red", "uncertain": "yellow", "real": "green", "error": "
 class Output:
     """One place that takes a report's text, visible to readers piece by piece."""
 
-    def __init__(self, format_: str, write: Callable[[str], None]) -> None:
+    def __init__(self, format_: str, write: Callable[[Piece], None]) -> None:
         self.format = format_
         self.write = write
 
@@ -72,9 +72,10 @@ class FileOutput(Output):
         if self._partial != self._path or (self._is_new and not self._is_begun):
             self._partial.unlink(missing_ok=True)
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: Piece) -> None:
         """Write all of a piece, or nothing, so that a row is a row also on a full disk."""
-        data = memoryview(text.encode("utf-8", "surrogateescape"))
+        raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+        data = memoryview(raw)
         try:
             if not self._is_begun:
                 self._is_begun = True
@@ -135,7 +136,7 @@ def write_report(
     return failed
 
 
-def _write_piece(output: Output, texts: Iterator[str], failed: list[str]) -> bool:
+def _write_piece(output: Output, texts: Iterator[Piece], failed: list[str]) -> bool:
     """Bring one output forward; False when it is finished, or has failed."""
     try:
         text = next(texts, None)
@@ -152,14 +153,14 @@ def _write_piece(output: Output, texts: Iterator[str], failed: list[str]) -> boo
 
 def _stdout(format_: str, console: Console) -> Output:
     if console.is_terminal:
-        return Output(format_, lambda text: _show(text, console))
+        return Output(format_, lambda text: _show(str(text), console))
     stream = sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
 
-    def write(text: str) -> None:
+    def write(text: Piece) -> None:
         try:
-            stream.write(text)
+            stream.write(str(text))
             stream.flush()
         except BrokenPipeError:
             raise

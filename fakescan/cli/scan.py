@@ -46,8 +46,8 @@ def scan(
             "--output",
             "-o",
             metavar="FILE|URI",
-            help="Write a report; .csv, .json, .jsonl, .sarif, .xml (JUnit) or .html by suffix. "
-            "Repeatable.",
+            help="Write a report; .csv, .json, .jsonl, .parquet, .sarif, .xml (JUnit) or .html by "
+            "suffix. Repeatable.",
         ),
     ] = None,
     format_: Annotated[
@@ -106,6 +106,7 @@ def scan(
     archive_members: options.ArchiveMembers = 10_000,
     archive_megabytes: options.ArchiveMegabytes = 4000.0,
     archive_ratio: options.ArchiveRatio = 200.0,
+    shard: options.ShardName = None,
     readers: options.Readers = 16,
     attempts: options.Attempts = 6,
     read_timeout: options.ReadTimeout = 60.0,
@@ -138,6 +139,7 @@ def scan(
     from fakescan.perturb import ROBUSTNESS
     from fakescan.places.access import Access
     from fakescan.scan.pipeline import ScanSettings
+    from fakescan.scan.shard import parse_shard
 
     del no_config, config  # they have set the defaults of the others
     gathering = choosing.wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
@@ -150,6 +152,7 @@ def scan(
         max_megapixels=max_megapixels,
         decoding=decode.value,
         selection=choosing.selection(*taken, archives, gathering),
+        shard=parse_shard(shard) if shard else None,
         archives=choosing.archive_limits(
             archives, archive_members, archive_megabytes, archive_ratio
         ),

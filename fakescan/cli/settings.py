@@ -28,7 +28,7 @@ OTHER_VARIABLES = frozenset((CONFIG_VARIABLE, "FAKESCAN_CACHE_DIR"))
 COMMAND_LINE_ONLY = frozenset(
     (
         *("paths", "from_file", "null", "output", "copy_flagged", "move_flagged", "dry_run"),
-        *("explain", "config", "no_config"),
+        *("explain", "shard", "config", "no_config"),
     )
 )
 FILES = ("model", "baseline")

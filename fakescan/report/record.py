@@ -51,8 +51,10 @@ class Report:
     """Whether the findings are those of flagged images and errors only."""
 
 
-Writer = Callable[[Report], Iterator[str]]
-"""Gives one piece of text before the findings, one for each, and any number after the last."""
+Piece = str | bytes
+"""Of a report: text, or bytes where a format is binary."""
+Writer = Callable[[Report], Iterator[Piece]]
+"""Gives one piece before the findings, one for each, and any number after the last."""
 
 
 def columns(report: Report) -> tuple[str, ...]:

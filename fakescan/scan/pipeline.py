@@ -16,7 +16,7 @@ from fakescan.machine import usable_cores
 from fakescan.perturb import canonical
 from fakescan.places.access import Access
 from fakescan.provenance.read import Depth
-from fakescan.records import Finding, Summary, Verdict
+from fakescan.records import Finding, Shard, Summary, Verdict
 from fakescan.scan.ahead import Decoded, Room, decode_ahead
 from fakescan.scan.archive import ArchiveLimits, Member
 from fakescan.scan.baseline import Baseline
@@ -71,6 +71,8 @@ class ScanSettings:
     `fakescan.perturb.canonical` writes them."""
     access: Access = field(default_factory=Access)
     """How stores are asked for objects."""
+    shard: Shard | None = None
+    """The part of the scan that this one does; None does all."""
     explain: tuple[str, ...] = ()
     """Verdicts whose findings carry a figure that explains the score: real, uncertain, fake."""
 
@@ -99,6 +101,7 @@ class ScanSettings:
             selection=self.selection,
             archives=self.archives,
             access=self.access,
+            shard=self.shard,
             timeout_s=self.timeout_s,
         )
 
@@ -149,7 +152,7 @@ def _scan(
     recall = Recall(cache, session, summary, job)
     try:
         with Children(job) as children:
-            visits = recall.visits(settings.finder.find(targets, summary.skipped))
+            visits = recall.visits(settings.finder.find(targets, summary))
             if not all(map(is_path, targets)):
                 visits = _fetched(visits, settings, summary.skipped)
             ahead = batch + 2 * workers

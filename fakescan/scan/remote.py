@@ -28,6 +28,8 @@ class RemoteFile(Member):
 
     entry: Entry | None = None
     """Of the store; once it is read, as it was then. None when there is an error."""
+    is_gap: bool = False
+    """Whether it stands for what a listing or a list did not give."""
     is_doubtful: bool = False
     """Whether only its first bytes can say that it is an image."""
 
@@ -91,7 +93,8 @@ class RemoteWalk:
                     yield replace(named(entry), is_doubtful=not self._is_plain(below))
         except (PlaceError, PlaceProblem) as e:
             why = reason_of(e, folder)
-            yield RemoteFile(shown(folder), error=f"not listed beyond {met} objects: {why}")
+            gap = f"not listed beyond {met} objects: {why}"
+            yield RemoteFile(shown(folder), error=gap, is_gap=True)
 
     def _is_plain(self, below: str) -> bool:
         is_opened = self._selection.archives and is_archive(below)

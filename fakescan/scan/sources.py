@@ -11,11 +11,13 @@ from fakescan.errors import ImageUnreadable, PlaceError
 from fakescan.places.access import Access, PlaceProblem
 from fakescan.places.store import Entry
 from fakescan.places.uri import is_uri, name_of, shown
+from fakescan.records import Listing, Shard, Summary
 from fakescan.scan.ahead import decode_ahead
 from fakescan.scan.archive import ArchiveLimits, Archives, Member
 from fakescan.scan.formats import is_archive
 from fakescan.scan.remote import RemoteFile, RemoteWalk, named, reason_of
 from fakescan.scan.selection import Selection
+from fakescan.scan.shard import sharded
 from fakescan.scan.urilist import Line, UriList
 from fakescan.scan.walk import walk
 
@@ -32,17 +34,26 @@ class Finder:
     archives: ArchiveLimits | None
     """None does not look into them."""
     access: Access
-    timeout_s: float
+    shard: Shard | None = None
+    """Which part to take; None takes all."""
+    timeout_s: float = 60.0
     """Seconds that taking one image out of an archive may take."""
 
-    def find(self, targets: Sequence[Target], skipped: Counter[str]) -> Iterator[str | Member]:
+    def find(self, targets: Sequence[Target], summary: Summary) -> Iterator[str | Member]:
         """Yield paths of images, objects of stores, and images in archives, in order.
 
         Args:
             targets: what does not exist is yielded too, and fails later.
-            skipped: grows by what is met and not yielded, by reason.
+            summary: `skipped` grows by what is met and not yielded, by reason; of a shard also
+                the listing.
         """
-        found = self._found(targets, skipped)
+        skipped = summary.skipped
+        if self.shard is None:
+            found = self._found(targets, skipped)
+        else:  # what all shards meet is counted in the first
+            met = skipped if self.shard.number == 1 else Counter[str]()
+            summary.listing = listing = Listing()
+            found = sharded(_paths(self._found(targets, met), listing), self.shard, listing)
         if self.archives is None:
             return found
         archives = Archives(self.archives, self.selection, skipped, timeout_s=self.timeout_s)
@@ -95,7 +106,19 @@ class Finder:
                     yield from map(named, done.pixels) if done.pixels else remote.below(place)
         except PlaceError as e:
             why = reason_of(e, listed.source)
-            yield RemoteFile(shown(listed.source), error=f"not read further: {why}")
+            gap = f"not read further: {why}"
+            yield RemoteFile(shown(listed.source), error=gap, is_gap=True)
+
+
+def _paths(
+    sources: Iterator[str | RemoteFile], listing: Listing
+) -> Iterator[tuple[str, str | RemoteFile]]:
+    for source in sources:
+        if isinstance(source, str):
+            yield source, source
+        else:
+            listing.is_whole = listing.is_whole and not source.is_gap
+            yield source.path, source
 
 
 def is_path(target: Target) -> bool:

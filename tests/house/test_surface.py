@@ -74,6 +74,7 @@ def test_importing_the_package_loads_nothing_heavy():
         "data check",
         "config",
         "cache",
+        "report",
         "lora",
         "lora index",
         "attribute",
