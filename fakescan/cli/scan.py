@@ -86,6 +86,7 @@ def scan(
     device: options.Device = options.DeviceName.AUTO,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
+    threads: options.Threads = None,
     timeout: Annotated[
         float,
         typer.Option(
@@ -170,6 +171,7 @@ def scan(
         is_only_flagged=only_flagged,
         model=model,
         device=device.value,
+        threads=threads,
         is_offline=offline,
         is_quiet=quiet,
         has_cache=cache,
