@@ -28,7 +28,7 @@ from fakescan.scan.baseline import read_baseline
 from fakescan.scan.cache import ScoreCache, default_path
 from fakescan.scan.gather import Gathering
 from fakescan.scan.judge import band_at
-from fakescan.scan.pipeline import EXPLAINED, ScanSettings, scan
+from fakescan.scan.pipeline import EXPLAINED, Name, ScanSettings, scan
 from fakescan.scan.recall import scorer_of
 from fakescan.session import Device, OnnxSession, runtime
 
@@ -69,6 +69,8 @@ class Wanted:
     """What becomes of flagged images; None: nothing."""
     figures: FigureFolder | None = None
     """Where figures that explain scores go; None: nothing is explained."""
+    attributor: Path | None = None
+    """What names generators; None: nothing does."""
 
 
 def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> int:
@@ -86,6 +88,8 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
     session = OnnxSession(model, device=wanted.device)
+    if wanted.attributor:
+        settings = replace(settings, attribute=_naming(wanted.attributor, wanted, session))
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
         cache = _cache(session, settings, summary, stack) if wanted.has_cache else None
@@ -117,6 +121,14 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     if interrupt.signal is not None and not summary.is_complete:
         return SIGNALLED + interrupt.signal
     return exit_code(summary, wanted.fail_on, wanted.max_fake) if is_gathered else NOT_GATHERED
+
+
+def _naming(attributor: Path, wanted: Wanted, session: OnnxSession) -> Name:
+    from fakescan.attribute.scanned import naming
+    from fakescan.attribute.session import open_namer
+
+    namer = open_namer(attributor, device=wanted.device)
+    return naming(namer, session.metadata.preprocess)
 
 
 def _seen(
@@ -206,6 +218,7 @@ def _report(
         "flagged": sorted(wanted.flagged),
         "only_flagged": wanted.is_only_flagged,
         "cache": wanted.has_cache,
+        "attribute": str(wanted.attributor) if wanted.attributor else None,
         "device": session.device,
         "runtime": runtime(),
     }
