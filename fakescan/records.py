@@ -115,6 +115,13 @@ class Finding:
     """A PNG that explains the score; only when the scan was asked for it."""
     figure_link: str | None = None
     """Where a page beside that file finds it, as a relative URL."""
+    generator: str | None = None
+    """That made it, as an attributor says, or `unknown`; None for a real, and when the scan was
+    not asked."""
+    generator_score: float | None = None
+    """Probability in [0, 1] that, of all that the attributor knows, the likeliest made it."""
+    known_generators: tuple[str, ...] = ()
+    """All that the attributor knows; empty when the scan was not asked."""
     stable: bool | None = None
     """True when the verdict is the same under every perturbation; None without any."""
 

@@ -140,6 +140,20 @@ class OnnxSession:
         return {INPUT: normalise(crops, self.metadata.preprocess)}  # (B, 3, S, S)
 
 
+def open_graph(
+    path: Path, device: Device = "auto", threads: int | None = None
+) -> tuple[Any, str, bool]:
+    """An ONNX file of any kind in the runtime: the session, the file's sha256, if it is on the CPU.
+
+    Raises:
+        WeightsError: not a file that can be loaded.
+        ConfigError: `device` is `cuda` and no GPU can be used.
+    """
+    model = _read(path)
+    session = _load(model, path, device, threads)
+    return session, hashlib.sha256(model).hexdigest(), session.get_providers()[0] == CPU
+
+
 def runtime() -> str:
     """Name and version of the runtime, for `--version` and reports."""
     return f"ONNX Runtime {_onnxruntime().__version__}"

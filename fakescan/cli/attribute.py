@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fakescan.cli import attribute_eval, options
+from fakescan.cli import attribute_bundle, attribute_eval, options
 from fakescan.cli import attribute_options as shared
 
 if TYPE_CHECKING:
@@ -247,54 +247,8 @@ def _row(named: Named, top: int) -> dict[str, Any]:
     }
 
 
-@app.command("list")
-def list_(attr: shared.Attributor, format_: shared.FormatOption = None) -> None:
-    """List what an attributor knows: tasks, classes, images, and how it was learnt."""
-    from fakescan.attribute.bundle import read_manifest
-
-    manifest = read_manifest(attr)
-    tasks = {task.name: task for task in manifest.tasks}
-    rows = [
-        {
-            "task": c.task,
-            "kind": c.kind,
-            "name": c.name,
-            "images": c.images,
-            "seconds": tasks[c.task].seconds,
-            "adapter": tasks[c.task].adapter.path,
-        }
-        for c in manifest.classes
-    ]
-    facts = {
-        "backbone": manifest.backbone.name,
-        "preset": manifest.design.preset,
-        "memory": {"mode": manifest.memory.mode, "limit": manifest.memory.limit},
-        "temperature": manifest.rules.temperature,
-        "unknown_below": manifest.rules.unknown_below,
-        "false_unknown": manifest.rules.false_unknown,
-    }
-    columns = ("task", "kind", "name", "images", "seconds", "adapter")
-    shared.write("list", columns, rows, facts, format_, None)
-    shared.note(
-        f"{attr}: {len(manifest.tasks)} tasks, {len(manifest.classes)} classes, "
-        f"{manifest.design.preset} on {manifest.backbone.name}"
-    )
-
-
-@app.command("remove-task")
-def remove_task(
-    attr: shared.Attributor,
-    task: Annotated[str, typer.Argument(metavar="NAME", help="Task to forget.")],
-    backbone_weights: shared.BackboneWeights = None,
-) -> None:
-    """Forget one task: its classes, its adapter and its exemplars; the others stay as they are."""
-    with shared.extra("remove-task"):
-        from fakescan.attribute.book import Machine
-        from fakescan.attribute.forget import remove_task as forget
-
-        manifest = forget(attr, task, Machine(weights=backbone_weights))
-    names = ", ".join(record.name for record in manifest.tasks)
-    shared.note(f"{attr}: forgot {task}; it still knows {names}")
-
-
+app.command("list")(attribute_bundle.list_)
+app.command("remove-task")(attribute_bundle.remove_task)
+app.command()(attribute_bundle.export)
+app.command()(attribute_bundle.verify)
 app.command("eval")(attribute_eval.evaluate)

@@ -212,6 +212,15 @@ Explain = Annotated[
     ),
 ]
 
+Attribute = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="ATTR",
+        help="Say which generator made what is not real: a folder of `fakescan attribute` that was "
+        "exported, or the exported file. Every image is decoded, known scores or not.",
+    ),
+]
+
 
 def _apply_settings(context: typer.Context, file: Path | None) -> Path | None:
     """Make settings from the environment and a file the defaults of the other options."""

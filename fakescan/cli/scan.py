@@ -117,6 +117,7 @@ def scan(
     robustness: options.Robustness = False,
     perturb: options.Perturb = None,
     explain: options.Explain = False,
+    attribute: options.Attribute = None,
     baseline: options.BaselineFile = None,
     copy_flagged: options.CopyFlagged = None,
     move_flagged: options.MoveFlagged = None,
@@ -131,9 +132,8 @@ def scan(
 ) -> None:
     """Score images; say which are real, fake or uncertain.
 
-    Every image file gets a row with its verdict and score, or with the reason why it has none.
-    Exit codes: 0 done; 1 only by --fail-on or --max-fake; 2 usage, or a path that does not exist;
-    3 a detector that cannot be used, or images and none scored; 130 interrupted, 143 terminated.
+    Every image file gets a row: verdict and score, or why it has none. Exit codes: 0 done; 1 only
+    by --fail-on or --max-fake; 2 usage; 3 no usable detector, or none scored; 130, 143 stopped.
     """
     from fakescan.cli import choosing
     from fakescan.cli.scanning import Wanted, run_scan  # loads NumPy, Pillow and rich
@@ -179,6 +179,7 @@ def scan(
         figures=choosing.wanted_figures(output or ()) if explain else None,
         baseline=baseline,
         gathering=gathering,
+        attributor=attribute,
         has_color=not no_color,
     )
     raise typer.Exit(

@@ -30,7 +30,7 @@ from fakescan.scan.baseline import read_baseline
 from fakescan.scan.cache import ScoreCache, default_path
 from fakescan.scan.gather import Gathering
 from fakescan.scan.judge import band_at
-from fakescan.scan.pipeline import EXPLAINED, ScanSettings, scan
+from fakescan.scan.pipeline import EXPLAINED, Name, ScanSettings, scan
 from fakescan.scan.recall import scorer_of
 from fakescan.scan.sources import Target
 from fakescan.session import Device, OnnxSession, runtime
@@ -74,6 +74,8 @@ class Wanted:
     """What becomes of flagged images; None: nothing."""
     figures: FigureFolder | None = None
     """Where figures that explain scores go; None: nothing is explained."""
+    attributor: Path | None = None
+    """What names generators; None: nothing does."""
 
 
 def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) -> int:
@@ -91,6 +93,8 @@ def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) ->
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
     session = OnnxSession(model, device=wanted.device, threads=wanted.threads)
+    if wanted.attributor:
+        settings = replace(settings, attribute=_naming(wanted.attributor, wanted, session))
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
         cache = _cache(session, settings, summary, stack) if wanted.has_cache else None
@@ -127,6 +131,14 @@ def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) ->
     if interrupt.signal is not None and not summary.is_complete:
         return SIGNALLED + interrupt.signal
     return exit_code(summary, wanted.fail_on, wanted.max_fake) if is_gathered else NOT_GATHERED
+
+
+def _naming(attributor: Path, wanted: Wanted, session: OnnxSession) -> Name:
+    from fakescan.attribute.scanned import naming
+    from fakescan.attribute.session import open_namer
+
+    namer = open_namer(attributor, device=wanted.device)
+    return naming(namer, session.metadata.preprocess)
 
 
 def _seen(
@@ -216,6 +228,7 @@ def _report(
         "flagged": sorted(wanted.flagged),
         "only_flagged": wanted.is_only_flagged,
         "cache": wanted.has_cache,
+        "attribute": str(wanted.attributor) if wanted.attributor else None,
         "device": session.device,
         "runtime": runtime(),
     }

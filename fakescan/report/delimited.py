@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fakescan.records import Finding
-from fakescan.report.record import Report, columns, stability, values
+from fakescan.report.record import Report, attribution, columns, stability, values
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
@@ -33,7 +33,10 @@ def _cells(finding: Finding) -> dict[str, Any]:
     cells |= scores.pop("perturbed", {})
     if scores:
         scores["stable"] = "true" if finding.stable else "false"
-    return cells | scores
+    named = attribution(finding)
+    if named:
+        named["known_generators"] = "; ".join(finding.known_generators)
+    return cells | scores | named
 
 
 def _row(cells: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fakescan.records import Finding
-from fakescan.report.record import Report, stability, values
+from fakescan.report.record import Report, attribution, stability, values
 
 
 def jsonl_chunks(report: Report) -> Iterator[str]:
@@ -29,7 +29,7 @@ def json_row(finding: Finding) -> dict[str, Any]:
 
     A path that is not UTF-8 keeps its bytes in `path_b64`; `path` then shows U+FFFD for them.
     """
-    row: dict[str, Any] = values(finding) | stability(finding)
+    row: dict[str, Any] = values(finding) | stability(finding) | attribution(finding)
     if finding.sha256 is not None:
         row["sha256"] = finding.sha256
     try:

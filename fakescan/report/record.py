@@ -23,6 +23,8 @@ COLUMNS = (
     "provenance",
     "provenance_detail",
 )
+NAMED = ("generator", "generator_score", "known_generators")
+"""Columns of a scan with an attributor, behind all others."""
 RANGE = ("score_min", "score_max", "stable")
 """Columns behind those of the perturbations."""
 DIGITS = 6
@@ -58,9 +60,19 @@ Writer = Callable[[Report], Iterator[Piece]]
 
 
 def columns(report: Report) -> tuple[str, ...]:
-    """Columns of a report's rows: of a scan under perturbations, also their scores."""
+    """Columns of a report's rows: also scores under perturbations, and generators, where asked."""
     names = tuple(report.settings.get("perturbations") or ())
-    return (*COLUMNS, *names, *RANGE) if names else COLUMNS
+    perturbed = (*names, *RANGE) if names else ()
+    return (*COLUMNS, *perturbed, *(NAMED if report.settings.get("attribute") else ()))
+
+
+def attribution(finding: Finding) -> dict[str, Any]:
+    """The generator with its score and all that are known; empty without an attributor."""
+    if not finding.known_generators:
+        return {}
+    score = finding.generator_score
+    shown = None if score is None else round(score, DIGITS)
+    return dict(zip(NAMED, (finding.generator, shown, list(finding.known_generators)), strict=True))
 
 
 def stability(finding: Finding) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from fakescan.records import Finding, Verdict
 from fakescan.report.lines import json_text
 from fakescan.report.place import file_uri, inside, relative_uri
-from fakescan.report.record import DIGITS, Report
+from fakescan.report.record import DIGITS, Report, attribution
 from fakescan.report.sentence import TITLES, sentence
 from fakescan.report.spool import Spool
 
@@ -105,6 +105,7 @@ def _result(finding: Finding, report: Report) -> dict[str, Any]:
     if finding.provenance_detail is not None:
         result["properties"]["provenance"] = finding.provenance
         result["properties"]["provenance_detail"] = finding.provenance_detail
+    result["properties"] |= attribution(finding)
     if finding.sha256 is not None:
         # Not under GitHub's own key: its uploader computes that and warns of any other value.
         result["partialFingerprints"] = {"contentSha256/v1": finding.sha256}

@@ -26,5 +26,16 @@ def sentence(finding: Finding, detector: Mapping[str, Any]) -> str:
         return f"{title(finding)}: {finding.error}."
     return (
         f"{title(finding)}: score {finding.score:.3f}; "
-        f"fake from {detector['t_fake']:.3f}, real below {detector['t_real']:.3f}."
+        f"fake from {detector['t_fake']:.3f}, real below {detector['t_real']:.3f}.{_named(finding)}"
+    )
+
+
+def _named(finding: Finding) -> str:
+    """The generator, never without its probability and the list of all that are known."""
+    if finding.generator is None or finding.generator_score is None:
+        return ""
+    known = ", ".join(finding.known_generators)
+    return (
+        f" Generator: {finding.generator}; the likeliest of those known ({known}) "
+        f"has probability {finding.generator_score:.3f}."
     )

@@ -25,7 +25,10 @@ def visible(text: str) -> str:
 def _line(finding: Finding) -> str:
     score = "-" if finding.score is None else f"{finding.score:.3f}"
     reason = f"  ({visible(finding.error)})" if finding.error else ""
-    return f"{finding.verdict.value:<10}{score:>6}  {visible(finding.path)}{reason}\n"
+    named = ""
+    if finding.generator is not None and finding.generator_score is not None:
+        named = f"  [{visible(finding.generator)} {finding.generator_score:.3f}]"
+    return f"{finding.verdict.value:<10}{score:>6}  {visible(finding.path)}{named}{reason}\n"
 
 
 def _escape(c: str) -> str:

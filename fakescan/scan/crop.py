@@ -51,6 +51,8 @@ class Extras:
     """What the file says of its origin."""
     perturbations: tuple[str, ...] = ()
     """Degradations to be scored, too, such as jpeg:75."""
+    squares: bool = False
+    """The squares, though the score may be known from an earlier scan."""
     frames: bool = False
     """The whole image, small, and where the square lies in it."""
     properties: bool = False

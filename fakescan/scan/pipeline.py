@@ -35,6 +35,8 @@ GPU_BATCH = 32
 """Enough to fill a GPU; on the CPU images are scored one by one anyway."""
 MEMBERS_AHEAD_BYTES = 512_000_000
 """Images out of archives that wait to be decoded, at most."""
+Name = Callable[[Finding, Crop], Finding]
+"""Puts the generator of an image into its finding."""
 EXPLAINED = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.ERROR)
 """Verdicts that can be explained."""
 
@@ -75,6 +77,8 @@ class ScanSettings:
     """The part of the scan that this one does; None does all."""
     explain: tuple[str, ...] = ()
     """Verdicts whose findings carry a figure that explains the score: real, uncertain, fake."""
+    attribute: Name | None = None
+    """Puts the generator of an image into its finding; None: nothing does."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -158,6 +162,8 @@ def _scan(
             ahead = batch + 2 * workers
             with closing(_decoded(visits, children, workers, ahead)) as decoded:
                 explained = _explained(session, settings.explain, baseline)
+                if settings.attribute is not None:
+                    explained = _named(settings.attribute, explained)
                 findings = _score(decoded, recall, judge, batch, explained)
                 if not has_hashes and cache is not None:
                     findings = (replace(f, sha256=None) for f in findings)
@@ -186,6 +192,7 @@ def decoding_job(session: OnnxSession, settings: ScanSettings, *, has_hashes: bo
             provenance=settings.provenance,
             perturbations=settings.perturbations,
             frames=bool(settings.explain),
+            squares=settings.attribute is not None,
         ),
     )
 
@@ -250,6 +257,11 @@ def _score(
                 yield explained(finding, d.pixels)
             elif (known := d.item.known) is not None:
                 yield judge.scored(path, known, known.logit, tuple(known.perturbed.values()))
+
+
+def _named(name: Name, explained: Name) -> Name:
+    """Both, the generator first, so that a figure could show it."""
+    return lambda finding, crop: explained(name(finding, crop), crop)
 
 
 def _explained(

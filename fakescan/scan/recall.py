@@ -103,7 +103,10 @@ class Recall:
         self._provenance = job.extras.provenance
         self._perturbations = job.extras.perturbations
         self._is_reading = (
-            job.extras.thumbnails or job.extras.frames or job.extras.provenance == "full"
+            job.extras.thumbnails
+            or job.extras.frames
+            or job.extras.squares
+            or job.extras.provenance == "full"
         )
 
     def visits(self, sources: Iterable[str | Member]) -> Iterator[Visit]:

@@ -7,7 +7,7 @@ const BINS = 50;
 const RANK = { fake: 0, uncertain: 1, error: 2, real: 3 };
 const HIDDEN = new Set([
   ...["path_b64", "error", "height", "detector", "thumbnail", "logit", "sha256", "figure"],
-  "provenance_detail",
+  ...["provenance_detail", "generator_score", "known_generators"],
 ]);
 const KNOWN = ["path", "verdict", "score", "width", "format"];
 const TITLES = { width: "size" };
@@ -64,6 +64,14 @@ function judge() {
 const collator = new Intl.Collator("en", { numeric: true });
 const SORT_BY = {
   verdict: (f) => RANK[f.now],
+  generator(f) {
+    const cell = make("td", "text", f.generator ?? "");
+    if (f.generator) {
+      cell.append(make("div", "detail", `the likeliest has probability ${digits(f.generator_score)}`));
+      cell.title = `known: ${f.known_generators.join(", ")}`;
+    }
+    return cell;
+  },
   width: (f) => (f.width === null ? null : f.width * f.height),
 };
 
