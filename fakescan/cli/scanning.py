@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -64,6 +64,10 @@ class Wanted:
     is_quiet: bool
     has_progress: bool
     has_color: bool
+    engine: str = "local"
+    """What runs the scan: local or ray."""
+    actors: int | None = None
+    """Copies of the detector that Ray runs; None lets it choose."""
     has_cache: bool = True
     """Scores are kept, and taken from earlier scans."""
     baseline: Path | None = None
@@ -89,11 +93,12 @@ def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) ->
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
     session = OnnxSession(model, device=wanted.device)
+    run = _engine(wanted, model, settings)
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
         cache = _cache(session, settings, summary, stack) if wanted.has_cache else None
         findings = stack.enter_context(
-            closing(scan(paths, session, settings, summary, baseline, cache))
+            closing(run(paths, session, settings, summary, baseline, cache))
         )
         interrupt = stack.enter_context(Interrupt())
         if has_progress:
@@ -125,6 +130,22 @@ def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) ->
     if interrupt.signal is not None and not summary.is_complete:
         return SIGNALLED + interrupt.signal
     return exit_code(summary, wanted.fail_on, wanted.max_fake) if is_gathered else NOT_GATHERED
+
+
+def _engine(
+    wanted: Wanted, model: Path, settings: ScanSettings
+) -> Callable[..., Generator[Finding, None, None]]:
+    """What runs the scan.
+
+    Raises:
+        ConfigError: it does not do what the settings ask for, or is not installed.
+    """
+    if wanted.engine == "local":
+        return scan
+    from fakescan.engines.ray import RayEngine, check_settings
+
+    check_settings(settings)
+    return RayEngine(model=model, actors=wanted.actors).scan
 
 
 def _seen(
@@ -215,6 +236,7 @@ def _report(
         "only_flagged": wanted.is_only_flagged,
         "cache": wanted.has_cache,
         "device": session.device,
+        "engine": wanted.engine,
         "runtime": runtime(),
     }
     return Report(
