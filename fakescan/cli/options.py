@@ -17,6 +17,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class EngineName(StrEnum):
+    """What runs a scan."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class DecodeMode(StrEnum):
     """How JPEGs are decoded."""
 
@@ -138,6 +145,22 @@ FromFile = Annotated[
 ]
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --from-file end with a null character.")
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        help="What runs the scan: this process, or Ray Data, on the cluster that RAY_ADDRESS names "
+        "or on this machine."
+    ),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Copies of the detector that Ray runs.",
+        show_default="one for each GPU, or machine",
+    ),
 ]
 ShardName = Annotated[
     str | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -66,6 +66,10 @@ class Wanted:
     has_color: bool
     threads: int | None = None
     """That score on the CPU; None takes one per core that may be used."""
+    engine: str = "local"
+    """What runs the scan: local or ray."""
+    actors: int | None = None
+    """Copies of the detector that Ray runs; None lets it choose."""
     has_cache: bool = True
     """Scores are kept, and taken from earlier scans."""
     baseline: Path | None = None
@@ -95,11 +99,12 @@ def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) ->
     session = OnnxSession(model, device=wanted.device, threads=wanted.threads)
     if wanted.attributor:
         settings = replace(settings, attribute=_naming(wanted.attributor, wanted, session))
+    run = _engine(wanted, model, settings)
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
         cache = _cache(session, settings, summary, stack) if wanted.has_cache else None
         findings = stack.enter_context(
-            closing(scan(paths, session, settings, summary, baseline, cache))
+            closing(run(paths, session, settings, summary, baseline, cache))
         )
         interrupt = stack.enter_context(Interrupt())
         if has_progress:
@@ -139,6 +144,22 @@ def _naming(attributor: Path, wanted: Wanted, session: OnnxSession) -> Name:
 
     namer = open_namer(attributor, device=wanted.device)
     return naming(namer, session.metadata.preprocess)
+
+
+def _engine(
+    wanted: Wanted, model: Path, settings: ScanSettings
+) -> Callable[..., Generator[Finding, None, None]]:
+    """What runs the scan.
+
+    Raises:
+        ConfigError: it does not do what the settings ask for, or is not installed.
+    """
+    if wanted.engine == "local":
+        return scan
+    from fakescan.engines.ray import RayEngine, check_settings
+
+    check_settings(settings)
+    return RayEngine(model=model, actors=wanted.actors).scan
 
 
 def _seen(
@@ -230,6 +251,7 @@ def _report(
         "cache": wanted.has_cache,
         "attribute": str(wanted.attributor) if wanted.attributor else None,
         "device": session.device,
+        "engine": wanted.engine,
         "runtime": runtime(),
     }
     return Report(

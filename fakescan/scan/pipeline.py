@@ -160,11 +160,11 @@ def _scan(
             if not all(map(is_path, targets)):
                 visits = _fetched(visits, settings, summary.skipped)
             ahead = batch + 2 * workers
-            with closing(_decoded(visits, children, workers, ahead)) as decoded:
+            with closing(decoded(visits, children, workers, ahead)) as crops:
                 explained = _explained(session, settings.explain, baseline)
                 if settings.attribute is not None:
                     explained = _named(settings.attribute, explained)
-                findings = _score(decoded, recall, judge, batch, explained)
+                findings = _score(crops, recall, judge, batch, explained)
                 if not has_hashes and cache is not None:
                     findings = (replace(f, sha256=None) for f in findings)
                 findings = summary.follow(findings)
@@ -205,9 +205,17 @@ def _fetched(
     return fetched(visits, lambda visit: visit.remote, settings.access, skipped, limit)
 
 
-def _decoded(
+def decoded(
     visits: Iterator[Visit], children: Children, workers: int, ahead: int
 ) -> Generator[Decoded[Visit, Crop], None, None]:
+    """Yield visits in order, decoded unless their score is known.
+
+    Args:
+        visits: whose objects have been read.
+        children: decode them.
+        workers: at once.
+        ahead: visits that are held.
+    """
     room = Room(MEMBERS_AHEAD_BYTES)
 
     def admitted() -> Iterator[Visit]:

@@ -23,6 +23,7 @@ from typing import TypeVar
 from fakescan.errors import CacheError
 from fakescan.image import Decoding, needed_px
 from fakescan.perturb import PLAIN
+from fakescan.places.uri import is_uri
 from fakescan.provenance.signal import to_text
 from fakescan.records import Summary, mean_logits
 from fakescan.scan.archive import Member
@@ -149,7 +150,10 @@ class Recall:
             [logits[key, name] for name in crop.looks]
             for key, (_, crop) in zip(keys, seen, strict=True)
         ]
-        self._remember(seen, found)
+        self.keep(
+            (*_place(visit), crop, logits)
+            for (visit, crop), logits in zip(seen, found, strict=True)
+        )
         return found
 
     def _kept(self, contents: set[str]) -> dict[tuple[str, str], float]:
@@ -185,20 +189,27 @@ class Recall:
             max_megabytes is None or stamp.size <= max_megabytes * 1e6
         )
 
-    def _remember(
-        self, seen: Sequence[tuple[Visit, Crop]], found: Sequence[Sequence[float]]
-    ) -> None:
+    def keep(self, rows: Iterable[tuple[str | None, Stamp | None, Crop, Sequence[float]]]) -> None:
+        """Keep scores before anything else happens.
+
+        Args:
+            rows: path, stamp, crop and logits of each image. The path is None for what is known by
+                content only; the stamp is that of before the file was read, or of the object that
+                was read.
+        """
         if self._cache is None:
             return
         scores: list[Known] = []
         files: dict[str, tuple[Stamp, str]] = {}
-        for (visit, crop), logits in zip(seen, found, strict=True):
+        for path, stamp, crop, logits in rows:
             if crop.sha256 is None or not all(map(math.isfinite, logits)):
                 continue
-            if isinstance(visit.source, str) and not _is_as_seen(visit.source, visit.stamp):
-                continue  # it changed meanwhile: pixels and hash may not belong together
-            if (stamp := _lasting(visit)) is not None:
-                files[visit.path] = stamp, crop.sha256
+            if path is not None and not is_uri(path):
+                if stamp is None or _stamp(path) != stamp:
+                    continue  # it changed meanwhile: pixels and hash may not belong together
+                stamp = stamp if _is_settled(stamp) else None
+            if path is not None and stamp is not None:
+                files[path] = stamp, crop.sha256
             scores.append(self._known(crop.sha256, crop, logits))
         if scores:
             self._ask(lambda cache: cache.remember(scores, files), None)
@@ -243,16 +254,12 @@ def _stamp(path: str | RemoteFile) -> Stamp | None:
     return Stamp(status.st_size, status.st_mtime_ns) if is_readable else None
 
 
-def _is_as_seen(path: str, stamp: Stamp | None) -> bool:
-    return stamp is not None and _stamp(path) == stamp
-
-
-def _lasting(visit: Visit) -> Stamp | None:
-    """What will show that a file is still the same; an object's is that of when it was read."""
-    if isinstance(visit.source, RemoteFile):
-        return visit.source.stamp
-    is_file = isinstance(visit.source, str) and visit.stamp is not None
-    return visit.stamp if is_file and visit.stamp and _is_settled(visit.stamp) else None
+def _place(visit: Visit) -> tuple[str | None, Stamp | None]:
+    """Under which path a visit is known, and by what; an object is as it was when it was read."""
+    source = visit.source
+    if isinstance(source, RemoteFile):
+        return source.path, source.stamp
+    return (source, visit.stamp) if isinstance(source, str) else (None, None)
 
 
 def _is_settled(stamp: Stamp) -> bool:

@@ -17,12 +17,13 @@ from fakescan.scan.archive import ArchiveLimits, Archives, Member
 from fakescan.scan.formats import is_archive
 from fakescan.scan.remote import RemoteFile, RemoteWalk, named, reason_of
 from fakescan.scan.selection import Selection
-from fakescan.scan.shard import sharded
+from fakescan.scan.shard import sharded, takes
 from fakescan.scan.urilist import Line, UriList
 from fakescan.scan.walk import walk
 
 Target = str | UriList
 """A path, a URI, or a list of both."""
+A_FOLDER = "a folder; in a list for --shard it must end with /"
 NO_PLACE = "no path and no URI in this line"
 
 
@@ -93,7 +94,7 @@ class Finder:
                 lambda line: _look(line, remote),
                 workers=readers,
                 ahead=2 * readers,
-                is_ready=lambda line: line.place is None or not is_uri(line.place),
+                is_ready=self._is_not_asked_for,
             ):
                 place = done.item.place
                 if place is None:
@@ -101,13 +102,32 @@ class Finder:
                 elif done.error is not None:
                     yield RemoteFile(shown(place), error=str(done.error))
                 elif done.pixels is None:
-                    yield place
+                    yield RemoteFile(shown(place)) if is_uri(place) else place
+                elif done.pixels:
+                    yield named(done.pixels[0])
+                elif self._is_object(place):
+                    yield RemoteFile(shown(place), error=A_FOLDER)
                 else:
-                    yield from map(named, done.pixels) if done.pixels else remote.below(place)
+                    yield from remote.below(place)
         except PlaceError as e:
             why = reason_of(e, listed.source)
             gap = f"not read further: {why}"
             yield RemoteFile(shown(listed.source), error=gap, is_gap=True)
+
+    def _is_not_asked_for(self, line: Line) -> bool:
+        """Whether a line names nothing in a store, or an object of another shard."""
+        place = line.place
+        if place is None or not is_uri(place):
+            return True
+        return (
+            self.shard is not None
+            and self._is_object(place)
+            and not takes(self.shard, shown(place))
+        )
+
+    def _is_object(self, place: str) -> bool:
+        """Whether a line must name an object: shards must agree on that without asking."""
+        return self.shard is not None and not place.endswith("/")
 
 
 def _paths(

@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from fakescan.errors import PlaceError
 from fakescan.places.access import Access
-from fakescan.records import Summary
+from fakescan.records import Shard, Summary
 from fakescan.scan.pipeline import ScanSettings, scan
 from fakescan.scan.urilist import UriList, check_list, is_uri_list
 from fakescan.session import OnnxSession
@@ -73,6 +73,30 @@ def test_lines_of_uris_are_a_list_that_is_read_piece_by_piece(filled, session, t
     listed = UriList(str(path), QUICK)
     findings = list(scan([listed], session, ScanSettings(access=QUICK), Summary()))
     assert [f.verdict.value for f in findings] == ["real", "uncertain"]
+
+
+def test_shards_of_a_list_ask_for_their_own_objects_only_and_see_one_listing(
+    filled, session, tmp_path
+):
+    lines = [f"s3://{filled.name}/photos/{name}" for name in ("dark.png", "grey", "none.png")]
+    lines += [f"s3://{filled.name}/photos/sub/", f"s3://{filled.name}/photos"]
+    path = written(lines, tmp_path / "list.csv", "csv")
+    found, listings = [], []
+    for number in (1, 2, 3):
+        settings = ScanSettings(access=QUICK, shard=Shard(number=number, count=3))
+        summary = Summary()
+        found += scan([UriList(str(path), QUICK)], session, settings, summary)
+        listings.append(summary.listing)
+    assert sorted((f.path.split("/", 3)[3], f.error) for f in found) == [
+        ("photos", "a folder; in a list for --shard it must end with /"),
+        ("photos/dark.png", None),
+        ("photos/grey", None),
+        ("photos/none.png", "the object is gone"),
+        ("photos/sub/bright.jpg", None),
+    ]
+    assert [filled.faults.count(name, "HEAD") for name in ("dark.png", "grey")] == [1, 1]
+    assert listings[0] == listings[1] == listings[2]
+    assert listings[0].count == 5
 
 
 def test_addresses_on_the_web_are_read_and_never_shown_with_their_signature(session, tmp_path):

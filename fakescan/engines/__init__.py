@@ -1,0 +1,1 @@
+"""Where a scan runs, besides this process: engines that exist, imported when asked for."""
