@@ -136,7 +136,7 @@ class _Writer:
         self.classes = len(attributor.classes)
         self.config = self.extractors.base.config
         self.tower: TowerConfig = self.extractors.base.tower.config
-        self.nodes = Nodes(graph_state(attributor), storage)
+        self.nodes = Nodes(graph_state(attributor), storage, OPSET)
         tasks = len(self.extractors.tasks)
         self.blocks = StreamWriter(self.nodes, self.tower, self.config.mole, tasks)
 
