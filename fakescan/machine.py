@@ -10,19 +10,26 @@ from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Processor time of this container, as `microseconds period`. Source: Linux, cgroup-v2.rst."""
+OLD_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+"""The same where cgroups have version 1: microseconds, -1 for no quota; the period is beside it."""
+OLD_PERIOD = "cpu.cfs_period_us"
 MODEL = re.compile(r"^model name\s*: *(.+)$", re.MULTILINE)
 
 
-def usable_cores(quota: Path = QUOTA) -> int:
+def usable_cores(quota: Path = QUOTA, old_quota: Path = OLD_QUOTA) -> int:
     """Processor cores that this process may use: by its affinity, and by its container's quota."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
-    try:
-        microseconds, period = map(int, quota.read_text(encoding="ascii").split())
-    except (OSError, ValueError):  # no container, or `max`: no quota
-        return cores
-    return max(1, min(cores, math.ceil(microseconds / period)))
+    for texts in ((quota,), (old_quota, old_quota.with_name(OLD_PERIOD))):
+        try:
+            words = " ".join(text.read_text(encoding="ascii") for text in texts).split()
+            microseconds, period = map(int, words)
+        except (OSError, ValueError):  # no container, or `max`: no quota
+            continue
+        if microseconds > 0 and period > 0:
+            return max(1, min(cores, math.ceil(microseconds / period)))
+    return cores
 
 
 def description() -> str:

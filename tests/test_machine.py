@@ -47,6 +47,31 @@ def test_a_containers_quota_counts(quota, cores, tmp_path):
     assert usable_cores(file) == (cores or unlimited)
 
 
+@pytest.mark.parametrize(("quota", "cores"), [("50000\n", 1), ("100000", 1), ("-1\n", None)])
+def test_the_quota_of_an_old_container_counts(quota, cores, tmp_path):
+    (tmp_path / "cpu.cfs_quota_us").write_text(quota)
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    nowhere = tmp_path / "nowhere"
+    unlimited = usable_cores(nowhere, nowhere)
+    assert usable_cores(nowhere, tmp_path / "cpu.cfs_quota_us") == (cores or unlimited)
+
+
+def test_a_scan_scores_with_as_many_threads_as_it_is_told(tiny, photos):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom fakescan import session\n"
+        "from fakescan.cli import main\n"
+        "made = session._load\n"
+        "def load(*arguments):\n"
+        "    found = made(*arguments)\n"
+        "    print('threads', found.get_session_options().intra_op_num_threads)\n"
+        "    return found\n"
+        "session._load = load\n"
+        "main(['scan', sys.argv[1], '--model', sys.argv[2], '--threads', '3', '--no-cache', '-q'])"
+    )
+    run = [sys.executable, "-c", code, str(photos), str(tiny)]
+    assert "threads 3" in subprocess.check_output(run, text=True)
+
+
 def test_a_generous_quota_makes_no_cores(tmp_path):
     file = tmp_path / "cpu.max"
     file.write_text("99900000 100000")

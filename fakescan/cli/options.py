@@ -65,6 +65,15 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", "-j", help="Processes that decode.", show_default="one per core"),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Threads that score, on the CPU.",
+        show_default="one per core that may be used",
+    ),
+]
 UseCache = Annotated[
     bool,
     typer.Option("--cache/--no-cache", help="Keep scores, and use those of earlier scans."),

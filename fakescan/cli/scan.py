@@ -84,6 +84,7 @@ def scan(
     device: options.Device = options.DeviceName.AUTO,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
+    threads: options.Threads = None,
     timeout: Annotated[
         float,
         typer.Option(
@@ -137,9 +138,7 @@ def scan(
 
     del no_config, config  # they have set the defaults of the others
     gathering = wanted_gathering(copy_flagged, move_flagged, is_dry_run=dry_run)
-    limits = ArchiveLimits(
-        members=archive_members, megabytes=archive_megabytes, ratio=archive_ratio
-    )
+    caps = ArchiveLimits(members=archive_members, megabytes=archive_megabytes, ratio=archive_ratio)
     settings = ScanSettings(
         threshold=threshold,
         batch_size=batch_size,
@@ -158,7 +157,7 @@ def scan(
             archives=archives,
             leave_out=str(gathering.folder) if gathering else None,
         ),
-        archives=limits if archives else None,
+        archives=caps if archives else None,
         hashes=hash_,
         provenance=metadata.value if provenance else "off",
         perturbations=(*(ROBUSTNESS if robustness else ()), *(perturb or ())),
@@ -172,6 +171,7 @@ def scan(
         is_only_flagged=only_flagged,
         model=model,
         device=device.value,
+        threads=threads,
         is_offline=offline,
         is_quiet=quiet,
         has_cache=cache,

@@ -61,6 +61,8 @@ class Wanted:
     is_quiet: bool
     has_progress: bool
     has_color: bool
+    threads: int | None = None
+    """That score on the CPU; None takes one per core that may be used."""
     has_cache: bool = True
     """Scores are kept, and taken from earlier scans."""
     baseline: Path | None = None
@@ -85,7 +87,7 @@ def run_scan(paths: Sequence[str], settings: ScanSettings, wanted: Wanted) -> in
     has_progress = wanted.has_progress and stderr.is_terminal
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
-    session = OnnxSession(model, device=wanted.device)
+    session = OnnxSession(model, device=wanted.device, threads=wanted.threads)
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
     with ExitStack() as stack:
         cache = _cache(session, settings, summary, stack) if wanted.has_cache else None
