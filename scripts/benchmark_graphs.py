@@ -23,22 +23,28 @@ def bare_dynamic(single: Path, out: Path) -> Path:
     """What ONNX Runtime's own tool makes of a file: one scale for all activations of a batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(
-        single, out, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"]
-    )
-    model = onnx.load(out)
-    if not any(p.key == "fakescan" for p in model.metadata_props):
-        (text,) = [p.value for p in onnx.load(single).metadata_props if p.key == "fakescan"]
-        helper.set_model_props(model, {"fakescan": text})
-        onnx.save(model, out)
+    model = onnx.load(single)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"  # the tool chooses by name
+    chosen = [n.name for n in model.graph.node if _is_block_product(n)]
+    settings = {"weight_type": QuantType.QInt8, "per_channel": True, "nodes_to_quantize": chosen}
+    quantize_dynamic(model, out, **settings)
+    made = onnx.load(out)
+    if not made.metadata_props:
+        made.metadata_props.extend(model.metadata_props)
+        onnx.save(made, out)
     return out
+
+
+def _is_block_product(node: onnx.NodeProto) -> bool:
+    return node.op_type == "MatMul" and node.input[1].startswith("transformer.")
 
 
 def four_bits(model: onnx.ModelProto) -> onnx.ModelProto:
     """The blocks' matrices in 4 bits with a scale for 32 weights, multiplied in float32."""
     tensors = {t.name: t for t in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type != "MatMul" or not node.input[1].startswith("transformer."):
+        if not _is_block_product(node):
             continue
         name = node.input[1]
         matrix = numpy_helper.to_array(tensors.pop(name))  # (d_in, d_out)

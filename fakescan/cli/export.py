@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from fakescan.cli import options
-from fakescan.errors import ConfigError
+from fakescan.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -133,11 +133,18 @@ def export(
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     if parity is not None:
-        parity.write_text(record.to_json(report), encoding="utf-8")
+        _write(parity, record.to_json(report))
     if not quiet:
         for line in _summary(report):
             console.print(line, markup=False, soft_wrap=True)
         console.print(_table(record.COLUMNS, record.rows(report)))
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise OutputError(f"{file}: cannot be written ({e.strerror})") from e
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -160,7 +167,7 @@ def _summary(report: ExportReport) -> list[str]:
     lines = [
         f"{visible(str(report.path))}: {metadata.precision}, {report.bytes / 1e6:.1f} MB, "
         f"sha256 {report.sha256[:12]}",
-        f"compared with torch on {parity.images} crops: largest logit difference "
+        f"compared with torch on {parity.images} images: largest logit difference "
         f"{parity.max_difference:.2g}, verdicts changed {parity.flips}",
     ]
     if metadata.model.get("mole", {}).get("blocks"):

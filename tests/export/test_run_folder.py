@@ -64,7 +64,7 @@ def test_a_run_becomes_a_detector_file(run, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"{out}: int8, ")
-    assert "compared with torch on 108 crops" in captured.err
+    assert "compared with torch on 108 images" in captured.err
     assert "tokens that take the same expert" in captured.err
 
 
