@@ -14,7 +14,6 @@ Needs the extras train, remote and ray.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import multiprocessing
 import os
@@ -45,7 +44,8 @@ class MadeUp(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         key = url.path.strip("/").partition("/")[2]
         if key:
-            self._answer(image(int(Path(key).stem) % 997), "image/jpeg")
+            number = int(Path(key).stem)
+            self._answer(image(number % 997), "image/jpeg", f"{number:032x}")
         else:
             self._answer(self._page(url.path.strip("/"), parse_qs(url.query)), "application/xml")
 
@@ -73,11 +73,11 @@ class MadeUp(BaseHTTPRequestHandler):
             "</ListBucketResult>"
         ).encode()
 
-    def _answer(self, body: bytes, kind: str) -> None:
+    def _answer(self, body: bytes, kind: str, tag: str = "page") -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", kind)
-        self.send_header("ETag", f'"{hashlib.md5(body).hexdigest()}"')
+        self.send_header("ETag", f'"{tag}"')
         self.end_headers()
         self.wfile.write(body)
 
@@ -130,21 +130,20 @@ def bucket_server() -> Iterator[dict[str, str]]:
 def scan(
     target: str, model: Path, output: Path, environment: dict[str, str], *options: str
 ) -> dict[str, float]:
-    """Seconds, megabytes and bytes of one scan in a process of its own."""
+    """Seconds, megabytes, seconds of processors and bytes of one scan in a process of its own."""
     command = [
         *(sys.executable, str(Path(__file__).resolve()), "--child", "scan", "--model", str(model)),
         *(target, "--quiet", "--output", str(output), *options),
     ]
-    started = time.perf_counter()
     done = subprocess.run(
         command, env=os.environ | environment, capture_output=True, text=True, check=True
     )
-    wall = time.perf_counter() - started
     from fakescan.report.stored import open_report
 
     elapsed = open_report(output).said["elapsed_s"]
-    peak = float(done.stdout.split()[-1])
-    return {"wall_s": wall, "elapsed_s": elapsed, "peak_mb": peak, "bytes": output.stat().st_size}
+    peak, busy = map(float, done.stdout.split()[-2:])
+    size = output.stat().st_size
+    return {"elapsed_s": elapsed, "peak_mb": peak, "busy_s": busy, "bytes": size}
 
 
 def listing(objects: int, environment: dict[str, str]) -> float:
@@ -168,7 +167,9 @@ def listing(objects: int, environment: dict[str, str]) -> float:
 
 def scale(counts: list[int], model: Path, folder: Path, environment: dict[str, str]) -> None:
     """A row for each number of objects."""
-    print("objects  list/s  scan/s  again/s  peak MB  Parquet B/row  JSON B/row  cache B/row")
+    print(
+        "objects  list/s  scan/s  again/s  CPU ms  peak MB  Parquet B/row  JSON B/row  cache B/row"
+    )
     for count in counts:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             cache = environment | {"FAKESCAN_CACHE_DIR": name}
@@ -179,7 +180,8 @@ def scale(counts: list[int], model: Path, folder: Path, environment: dict[str, s
             size = sum(p.stat().st_size for p in Path(name).iterdir())
         print(
             f"{count:>7} {count / seconds:>7.0f} {count / first['elapsed_s']:>7.0f} "
-            f"{count / again['elapsed_s']:>8.0f} {first['peak_mb']:>8.0f} "
+            f"{count / again['elapsed_s']:>8.0f} {1e3 * first['busy_s'] / count:>7.1f} "
+            f"{first['peak_mb']:>8.0f} "
             f"{again['bytes'] / count:>14.0f} {first['bytes'] / count:>11.0f} "
             f"{size / count:>12.0f}",
             flush=True,
@@ -211,11 +213,14 @@ def beside_ray(count: int, rounds: int, model: Path, folder: Path) -> None:
 
 
 def child(arguments: list[str]) -> int:
-    """One scan, and the most memory that this process took, in MB."""
+    """One scan; then the most memory of this process, in MB, and seconds of processors in all."""
     from fakescan.cli import main
 
     code = main(arguments)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    decoders = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = sum(usage.ru_utime + usage.ru_stime for usage in (own, decoders))
+    print(own.ru_maxrss / 1e3, busy)
     return code
 
 

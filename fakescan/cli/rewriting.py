@@ -78,15 +78,16 @@ def joined(paths: Sequence[Path], outputs: Sequence[str], worst: int | None) -> 
     first = next((f for report in reports for f in report.findings()), None)
     if first is not None and first.perturbed:
         settings["perturbations"] = [name for name, _ in first.perturbed]
-    rows = _all(reports, summary)
+    rows = summary.watch(_all(reports, summary))
     return Report(
-        findings=summary.watch(rows if worst is None else _worst(rows, worst)),
+        findings=rows if worst is None else _worst(rows, worst),
         summary=summary,
         detector=said.get("detector") or {},
         settings=settings,
         version=said.get("fakescan", fakescan.__version__),
         root=str(Path.cwd()),
         flagged=frozenset(map(Verdict, settings.get("flagged", FLAGGED))),
+        is_worst_only=worst is not None,
         is_only_flagged=bool(settings.get("only_flagged")),
     )
 

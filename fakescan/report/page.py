@@ -31,11 +31,12 @@ def html_chunks(report: Report) -> Iterator[str]:
     }
     head, end = _template().split(FINDINGS)
     yield head.replace("@scan@", _block(scan))
-    before = "\n"
+    before, written = "\n", 0
     for finding in report.findings:
+        written += 1
         yield before + _block(_row(finding))
         before = ",\n"
-    yield "\n" + end.replace("@summary@", _block(_counts(report)))
+    yield "\n" + end.replace("@summary@", _block(_counts(report, written)))
 
 
 def _row(finding: Finding) -> dict[str, Any]:
@@ -51,14 +52,17 @@ def _row(finding: Finding) -> dict[str, Any]:
     return row
 
 
-def _counts(report: Report) -> dict[str, Any]:
+def _counts(report: Report, written: int) -> dict[str, Any]:
     summary = report.summary
     shown = {*report.flagged, Verdict.ERROR} if report.is_only_flagged else set(Verdict)
+    left_out = sum(summary.verdicts[verdict] for verdict in set(Verdict) - shown)
+    worst = {"left_out": summary.images - written, "is_worst_only": True}
     return {
         "is_complete": summary.is_complete,
-        "left_out": sum(summary.verdicts[verdict] for verdict in set(Verdict) - shown),
+        "left_out": left_out,
         "skipped": dict(sorted(summary.skipped.items())),
         "elapsed_s": round(summary.elapsed_s, 3),
+        **(worst if report.is_worst_only else {}),
     }
 
 

@@ -49,6 +49,8 @@ class Report:
     """Absolute folder that relative paths start from, and in which a repository's files lie."""
     flagged: frozenset[Verdict] = FLAGGED
     """Verdicts of flagged images."""
+    is_worst_only: bool = False
+    """Whether the findings are only those with the highest scores; the summary counts all."""
     is_only_flagged: bool = False
     """Whether the findings are those of flagged images and errors only."""
 

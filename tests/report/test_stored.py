@@ -176,8 +176,11 @@ def test_the_worst_of_several_reports_make_a_page(tmp_path, capsys):
     page = tmp_path / "worst.html"
     arguments = ["report", "convert", *places, "--worst", "3", "-o", str(page)]
     assert main(arguments) == 0
-    assert capsys.readouterr().out == "3 images: 0 real, 1 uncertain, 2 fake, 0 error\n"
+    assert capsys.readouterr().out == "8 images: 2 real, 2 uncertain, 2 fake, 2 error\n"
     assert page.read_text().count("cmd()") == 2
+    assert '"left_out": 5, ' in page.read_text()
+    assert 'b, \\"quoted' in page.read_text()
+    assert "photos/a.jpg" not in page.read_text()
 
 
 @pytest.mark.parametrize("source", READABLE)

@@ -237,7 +237,9 @@ function showCounts() {
   }
   const verb = counts.fake === 1 ? "looks" : "look";
   const images = findings.length + summary.left_out;
-  $("headline").textContent = images
+  $("headline").textContent = summary.is_worst_only
+    ? `The ${count(findings.length)} highest scores of ${count(images)} images`
+    : images
     ? `${count(counts.fake)} of ${count(images)} images ${verb} AI-generated`
     : "No images";
   document.title = `fakescan: ${$("headline").textContent}`;
@@ -253,7 +255,8 @@ function showFacts() {
     `fakescan ${scan.version}`,
     `scanned in ${summary.elapsed_s.toFixed(1)} s`,
   ];
-  if (summary.left_out) facts.push(`${count(summary.left_out)} images that are not flagged left out`);
+  const left = summary.is_worst_only ? "with lower scores, or none," : "that are not flagged";
+  if (summary.left_out) facts.push(`${count(summary.left_out)} images ${left} left out`);
   if (skipped.length) facts.push(`skipped: ${skipped.join(", ")}`);
   $("facts").textContent = facts.join("  ·  ");
   $("partial").hidden = summary.is_complete;
