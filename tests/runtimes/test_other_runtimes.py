@@ -13,10 +13,13 @@ import pytest
 from PIL import Image
 
 from browsers import chromium
-from fakescan.image import views
+from fakescan import weights
+from fakescan.export.crops import fixture_crops
+from fakescan.image import normalise, views
 from fakescan.metadata import from_json
 from fakescan.records import mean_logits
 from fakescan.session import OnnxSession
+from fakescan.verify import OPENVINO
 
 pytestmark = pytest.mark.slow
 WITHIN = 1e-3
@@ -53,8 +56,7 @@ def test_openvino(detector, pngs, expected):
     import openvino
 
     core = openvino.Core()
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(core.read_model(detector), "CPU", exact)
+    compiled = core.compile_model(core.read_model(detector), "CPU", OPENVINO)
     properties = onnxruntime.InferenceSession(
         detector, providers=["CPUExecutionProvider"]
     ).get_modelmeta()
@@ -65,6 +67,19 @@ def test_openvino(detector, pngs, expected):
         score = about.calibration.score(float(logit[0]))
         found.append({"score": score, "verdict": about.band.verdict(score).value})
     assert_same(found, expected)
+
+
+def test_openvino_computes_the_shipped_int8_file_as_onnx_runtime_does():
+    import openvino
+
+    path = weights.resolve(None, offline=True)
+    session = OnnxSession(path, device="cpu")
+    crops = fixture_crops(session.metadata.preprocess)[::40]
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(path), "CPU", OPENVINO)
+    pixels = normalise(crops, session.metadata.preprocess)
+    found = [float(compiled({"pixels": p[np.newaxis]})["logit"][0]) for p in pixels]
+    np.testing.assert_allclose(found, session.logits(crops), atol=WITHIN)
 
 
 def test_node(site, pngs, expected):
