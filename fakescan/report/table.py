@@ -27,7 +27,9 @@ def _line(finding: Finding) -> str:
     reason = f"  ({visible(finding.error)})" if finding.error else ""
     named = ""
     if finding.generator is not None and finding.generator_score is not None:
-        named = f"  [{visible(finding.generator)} {finding.generator_score:.3f}]"
+        is_known = finding.generator in finding.known_generators
+        score = f"{finding.generator_score:.3f}"
+        named = f"  [{visible(finding.generator)}{' ' if is_known else ', none above '}{score}]"
     return f"{finding.verdict.value:<10}{score:>6}  {visible(finding.path)}{named}{reason}\n"
 
 

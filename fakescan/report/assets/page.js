@@ -64,14 +64,6 @@ function judge() {
 const collator = new Intl.Collator("en", { numeric: true });
 const SORT_BY = {
   verdict: (f) => RANK[f.now],
-  generator(f) {
-    const cell = make("td", "text", f.generator ?? "");
-    if (f.generator) {
-      cell.append(make("div", "detail", `the likeliest has probability ${digits(f.generator_score)}`));
-      cell.title = `known: ${f.known_generators.join(", ")}`;
-    }
-    return cell;
-  },
   width: (f) => (f.width === null ? null : f.width * f.height),
 };
 
@@ -122,6 +114,16 @@ const CELLS = {
   provenance(f) {
     const cell = make("td", "text", f.provenance ?? "");
     if (f.provenance_detail) cell.append(make("div", "detail", f.provenance_detail));
+    return cell;
+  },
+  generator(f) {
+    const cell = make("td", "text", f.generator ?? "");
+    if (f.generator) {
+      const isKnown = f.known_generators.includes(f.generator);
+      const said = `${isKnown ? "probability" : "none above"} ${digits(f.generator_score)}`;
+      cell.append(make("div", "detail", said));
+      cell.title = `known: ${f.known_generators.join(", ")}`;
+    }
     return cell;
   },
   width: (f) => make("td", "plain", f.width === null ? "" : `${f.width} × ${f.height}`),
