@@ -89,11 +89,11 @@ class SquareWriter:
 
     def _axis(self, side: str, short: str) -> Axis:
         n, geometry = self.nodes, self.preprocess.geometry
-        first, given, fitted = self._int(0), side, side
-        if geometry != "pad":
-            given = n.op("Min", side, n.op("Mul", short, self._int(MAX_ASPECT)))
-            first = n.op("Div", n.op("Sub", side, given), self._int(2))
-            fitted = self._scaled(given, short)
+        if geometry == "pad":
+            return Axis(self._int(0), side, side, self._starts(side))
+        given = n.op("Min", side, n.op("Mul", short, self._int(MAX_ASPECT)))
+        first = n.op("Div", n.op("Sub", side, given), self._int(2))
+        fitted = self._scaled(given, short)
         if geometry == "crop":
             is_small = n.op("Less", short, self._int(self.px))
             first = n.op("Where", is_small, first, self._int(0))

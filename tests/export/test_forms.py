@@ -1,5 +1,7 @@
 """Files that take an image, that explain themselves, or are written for newer runtimes."""
 
+from typing import get_args
+
 import numpy as np
 import onnx
 import pytest
@@ -10,6 +12,7 @@ from fakescan.errors import ConfigError
 from fakescan.explain.explanation import explain
 from fakescan.export.graph import Form, build_graph
 from fakescan.image import Preprocess, views
+from fakescan.metadata import Precision
 from fakescan.model.builtin import load_exported
 from fakescan.records import mean_logits
 from fakescan.session import OnnxSession
@@ -155,3 +158,15 @@ def test_the_torch_model_comes_back_from_a_file_that_takes_images(tmp_path):
     onnx.save(build_graph(model, tiny_metadata(model), form), tmp_path / "d.onnx")
     again, _ = load_exported(tmp_path / "d.onnx")
     assert again.tower.sha256() == model.tower.sha256()
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+@pytest.mark.parametrize("geometry", ["crop", "resize", "pad"])
+@pytest.mark.parametrize("head", ["levels", "final"])
+def test_no_tensor_in_a_file_is_of_no_use(precision, geometry, head):
+    """Runtimes warn of initializers that no node reads."""
+    model, form = tiny_model(head=head), Form(has_preprocessing=True, has_explanation=True)
+    preprocess = Preprocess(image_px=16, geometry=geometry, crops=3)
+    graph = build_graph(model, tiny_metadata(model, precision, preprocess=preprocess), form).graph
+    read = {name for node in graph.node for name in node.input}
+    assert {tensor.name for tensor in graph.initializer} - read == set()
