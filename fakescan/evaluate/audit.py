@@ -100,12 +100,12 @@ def nearest_fakes(labels: Labels, values: NDArray[np.float64]) -> Scores:
         labels: 0 or 1, (N,).
         values: (N, P).
     """
-    ranks = np.stack([ranks(column) for column in values.T], axis=1)  # (N, P)
+    places = np.stack([ranks(column) for column in values.T], axis=1)  # (N, P)
     counts = np.bincount(labels, minlength=2)
     nth = min(NEIGHBOURS, max(1, len(labels) // 2)) - 1
     scores = np.zeros(len(labels))
-    for i, rank in enumerate(ranks):
-        distance = np.abs(ranks - rank).sum(axis=1)  # (N,)
+    for i, place in enumerate(places):
+        distance = np.abs(places - place).sum(axis=1)  # (N,)
         distance[i] = np.inf
         is_near = distance <= np.partition(distance, nth)[nth] + 1e-9
         others = counts - np.bincount(labels[[i]], minlength=2)
