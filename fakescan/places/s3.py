@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from fakescan.places.access import Access, PlaceProblem, patiently
@@ -46,6 +48,11 @@ def s3_filesystem(access: Access) -> Any:
 class S3Store(FsspecStore):
     """A store that speaks S3."""
 
+    def __init__(self, filesystem: Any, scheme: str, access: Access) -> None:
+        super().__init__(filesystem, scheme, access)
+        self._stop = threading.Event()
+        self._reading: set[Future[Content]] = set()
+
     def look(self, uri: str) -> Entry | None:
         """As `Store.look`: a HEAD; only what is no object is asked for as a folder."""
         bucket, key, _ = self._fs.split_path(uri)
@@ -71,15 +78,32 @@ class S3Store(FsspecStore):
 
     def read(self, entry: Entry, end: int | None = None) -> Content:
         """As `Store.read`: one request, which also says what was read."""
-        from fsspec.asyn import sync
+        stop = self._stop
+
+        def pause(seconds: float) -> None:
+            stop.wait(seconds)
 
         def ask() -> Content:
-            content: Content = sync(
-                self._fs.loop, self._get, entry.uri, end, timeout=self._access.timeout_s
-            )
-            return content
+            if stop.is_set():
+                raise CancelledError
+            coming = asyncio.run_coroutine_threadsafe(self._get_soon(entry.uri, end), self._fs.loop)
+            self._reading.add(coming)
+            try:
+                return coming.result()
+            finally:
+                self._reading.discard(coming)
 
-        return patiently(ask, self._access)
+        return patiently(ask, self._access, pause)
+
+    def abandon(self) -> None:
+        """As `Store.abandon`."""
+        stop, self._stop = self._stop, threading.Event()
+        stop.set()
+        for coming in tuple(self._reading):
+            coming.cancel()
+
+    async def _get_soon(self, uri: str, end: int | None) -> Content:
+        return await asyncio.wait_for(self._get(uri, end), self._access.timeout_s)
 
     async def _get(self, uri: str, end: int | None) -> Content:
         bucket, key, version = self._fs.split_path(uri)

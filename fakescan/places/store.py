@@ -53,6 +53,10 @@ class Store(Protocol):
         """The bytes of an object, or its first ones."""
         ...
 
+    def abandon(self) -> None:
+        """Let reads that go on fail at once, since nobody waits for them any more."""
+        ...
+
     def open(self, uri: str) -> PatientFile:
         """An object to read here and there; of what is not asked for, little is fetched."""
         ...
@@ -95,6 +99,9 @@ class FsspecStore:
             return data
 
         return Content(patiently(ask, self._access), entry)
+
+    def abandon(self) -> None:
+        """As `Store.abandon`; this kind ends by its own timeouts."""
 
     def open(self, uri: str) -> PatientFile:
         """As `Store.open`."""

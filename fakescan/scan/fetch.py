@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from fakescan.errors import ImageTooLarge, ImageUnreadable, PlaceError
 from fakescan.places.access import Access, PlaceProblem
-from fakescan.places.store import Content, store_of
-from fakescan.scan.ahead import decode_ahead
+from fakescan.places.store import Content, Store, store_of
+from fakescan.scan.ahead import Decoded, decode_ahead
 from fakescan.scan.archive import MEMBER_BYTES
 from fakescan.scan.formats import HEAD_BYTES, sniff
 from fakescan.scan.remote import RemoteFile, reason_of
@@ -38,10 +39,14 @@ def fetched(
         skipped: grows by what turns out to be no image; that is not yielded.
         max_bytes: an object above that is not read.
     """
+    stores: set[Store] = set()
 
     def read(item: Item) -> Content | None:
         file = remote(item)
         assert file is not None
+        if file.entry is not None:
+            with suppress(PlaceError):  # told below
+                stores.add(store_of(file.entry.uri, access))
         return read_object(file, access, max_bytes)
 
     def share(item: Item) -> float:
@@ -57,6 +62,19 @@ def fetched(
         is_ready=lambda item: remote(item) is None,
         share=share,
     )
+    try:
+        yield from _filled(ahead, remote, skipped)
+    finally:  # all is read, or nobody waits for what is left
+        ahead.close()
+        for store in tuple(stores):
+            store.abandon()
+
+
+def _filled(
+    ahead: Iterable[Decoded[Item, Content | None]],
+    remote: Callable[[Item], RemoteFile | None],
+    skipped: Counter[str],
+) -> Iterator[Item]:
     for done in ahead:
         file = remote(done.item)
         if file is not None and done.error is not None:

@@ -1,6 +1,7 @@
 """Lists of places: Parquet, CSV and text, here and in a store, with lines that name nothing."""
 
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -120,6 +121,24 @@ def test_addresses_on_the_web_are_read_and_never_shown_with_their_signature(sess
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
+
+
+def test_who_leaves_a_scan_does_not_wait_for_a_slow_store(bucket, session):
+    for i in range(10):  # enough for rows while slow ones are ahead
+        bucket.put(f"photos/a{i}.png", encoded(0))
+    for i in range(6):
+        bucket.put(f"photos/slow-{i}.bmp", encoded(0, "BMP", (100, 100)))  # 50 minutes each
+    bucket.faults.plan("slow-", "slow", method="GET")
+    settings = ScanSettings(access=Access(readers=2, timeout_s=60), workers=1)
+    findings = scan([f"s3://{bucket.name}/photos"], session, settings, Summary())
+    while not bucket.faults.count("slow-"):
+        assert next(findings).verdict.value == "real"
+    findings.close()
+    del findings
+    give_up = time.monotonic() + 10
+    while any(t.name.startswith("decode") for t in threading.enumerate()):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def test_lines_of_paths_are_none_and_neither_is_standard_input(tmp_path):
