@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,14 +146,38 @@ def _in_processes(
 
 
 def _submitted(pool: ProcessPoolExecutor, candidate: Candidate) -> Future[Result]:
-    """Ctrl-C waits while a process may be started, which inherits that it is deaf to it."""
-    if not hasattr(signal, "pthread_sigmask"):
+    with _uninterrupted():
         return pool.submit(_read, candidate)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait while a process may be started, which is deaf to it from its first moment.
+
+    The mask is for the process, which inherits it; other threads of this one may still catch the
+    signal, and Python would raise it in the middle of what the process is being told.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    before = _blocked()
     try:
-        return pool.submit(_read, candidate)
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _blocked() -> set[int | signal.Signals] | None:
+    """Block Ctrl-C in this thread; gives what was blocked before, None where nothing can be."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return None
+    return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _got(item: Result | Future[Result]) -> Result:

@@ -65,7 +65,8 @@ def test_without_one_page_it_is_one_clear_line(outputs, tiny, photos, capsys, tm
     assert main(["scan", str(photos), "--model", str(tiny), "--explain", *files]) == 2
     err = capsys.readouterr().err
     assert err == (
-        "fakescan: --explain: needs one --output FILE.html on this machine, beside which its figures go\n"
+        "fakescan: --explain: needs one --output FILE.html on this machine, "
+        "beside which its figures go\n"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
 

@@ -180,7 +180,8 @@ def test_a_wrong_command_line_is_code_2(arguments, capsys):
         (["--batch-size", "0"], "batch_size: must be positive, got 0"),
         (
             ["-o", "report.txt"],
-            "report.txt: no report format; known: .csv, .html, .json, .jsonl, .parquet, .sarif, .xml",
+            "report.txt: no report format; known: .csv, .html, .json, .jsonl, .parquet, .sarif, "
+            ".xml",
         ),
         (["-o", "a.csv", "-o", "a.csv"], "--output: the same file twice"),
         (["-o", "none/report.csv"], "none/report.csv: cannot be written"),
