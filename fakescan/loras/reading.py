@@ -16,6 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,7 @@ def _in_processes(
     plan: Iterable[Candidate | Result], index: Path, size: int, workers: int
 ) -> Iterator[Result]:
     context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # starting it unblocks Ctrl-C, see `_uninterrupted`
     waiting: deque[Result | Future[Result]] = deque()
     with ProcessPoolExecutor(workers, context, _settle, (index, size)) as pool:
         try:

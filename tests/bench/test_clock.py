@@ -22,7 +22,6 @@ def test_work_shows_on_every_clock_and_waiting_on_the_wall_only():
     start = Span.now()
     time.sleep(0.05)
     waited = Span.now() - start
-    assert waited.wall_s > waited.process_s
     assert waited.wall_s > waited.thread_s
     while time.thread_time() < start.thread_s + 0.02:
         pass

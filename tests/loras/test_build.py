@@ -8,7 +8,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,32 +181,20 @@ def die(_candidate):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs process groups")
-def test_an_interrupt_says_nothing_of_processes(tmp_path):
-    for number in range(4):
-        write(tmp_path / "files" / f"{number}.safetensors", kohya(factors(number)))
-    code = (
-        "import sys; from pathlib import Path; from fakescan.cli import main\n"
-        "from fakescan.loras import build; build.WORTH_PROCESSES = 0\n"
-        "print('ready', flush=True)\n"
-        f"sys.exit(main(['lora', 'index', {str(tmp_path / 'files')!r}, '--out', "
-        f"{str(tmp_path / 'idx')!r}, '-j', '2', '--no-progress']))\n"
-    )
-    command = [sys.executable, "-c", code]
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-    assert running.stdout.readline() == b"ready\n"
-    while not children(running.pid):  # they start
-        assert running.poll() is None
-    os.killpg(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert b"Traceback" not in said
+def test_an_interrupt_waits_until_a_process_is_started():
+    is_started = False
+    with pytest.raises(KeyboardInterrupt), reading._uninterrupted():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        is_started = True
+    assert is_started
 
 
-def children(pid):
-    return [c for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text()]
+@pytest.mark.skipif(os.name == "nt", reason="needs signal masks")
+def test_a_process_that_is_started_is_deaf_to_an_interrupt():
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('done')"
+    with reading._uninterrupted():
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, b"done", b"")
 
 
 def test_a_single_file_needs_no_other_process(folder, tmp_path, processes_pay, monkeypatch):
