@@ -22,7 +22,7 @@ from fakescan.cli.progress import (
     scan_progress,
 )
 from fakescan.cli.reports import check_reports, format_of, report_output
-from fakescan.errors import CacheError, OutputError
+from fakescan.errors import CacheError, ConfigError, OutputError
 from fakescan.explain.folder import FigureFolder
 from fakescan.records import Finding, Summary, Verdict
 from fakescan.report import FORMATS, Report
@@ -156,6 +156,8 @@ def _engine(
     """
     if wanted.engine == "local":
         return scan
+    if wanted.threads is not None:
+        raise ConfigError("--threads: Ray shares out the cores; choose --actors instead")
     from fakescan.engines.ray import RayEngine, check_settings
 
     check_settings(settings)

@@ -170,6 +170,13 @@ def test_the_summary_of_a_scan_with_ray_is_that_of_a_local_one(photos, tiny, tmp
     assert len(reports["ray"][1]) == IMAGES // 10 + 1
 
 
+def test_threads_are_refused_since_ray_shares_out_the_cores(photos, tiny, capsys):
+    command = ["scan", str(photos), "--model", str(tiny), "--engine", "ray", "--threads", "2"]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said == "fakescan: --threads: Ray shares out the cores; choose --actors instead\n"
+
+
 def test_ray_that_is_not_installed_is_one_line(photos, tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["scan", "--model", str(tiny), str(photos), "--engine", "ray"]) == 2
@@ -183,6 +190,7 @@ def test_ray_that_is_not_installed_is_one_line(photos, tiny, monkeypatch, capsys
     [
         ({"archives": ArchiveLimits()}, "does not open archives"),
         ({"explain": ("fake",)}, "draws no figures"),
+        ({"attribute": print}, "names no generators"),
     ],
 )
 def test_what_this_engine_does_not_do_is_said_before_anything_starts(tiny, settings, reason):
