@@ -108,6 +108,7 @@ def learn(
         int, typer.Option(metavar="N", min=0, help="Passes over the images; 0: no adapter learns.")
     ] = 8,
     lr: Annotated[float, typer.Option(metavar="RATE", help="Highest learning rate.")] = 1e-3,
+    batch_size: shared.BatchSize = 32,
     draws: Annotated[
         int, typer.Option(metavar="N", min=0, help="Random views of each image besides its middle.")
     ] = 0,
@@ -143,6 +144,7 @@ def learn(
             memory_mode=memory_mode.value,
             epochs=epochs,
             lr=lr,
+            batch_size=batch_size,
             draws=draws,
             false_unknown=false_unknown,
             seed=seed,

@@ -53,6 +53,7 @@ def evaluate(
     memory: Annotated[int, typer.Option(metavar="M", min=0, help="Exemplars in all.")] = 500,
     epochs: Annotated[int, typer.Option(metavar="N", min=0, help="Passes over the images.")] = 8,
     lr: Annotated[float, typer.Option(metavar="RATE", help="Highest learning rate.")] = 1e-3,
+    batch_size: shared.BatchSize = 32,
     test_share: Annotated[
         float, typer.Option(help="Share of each class judged on, where folders name no split.")
     ] = 0.3,
@@ -64,6 +65,13 @@ def evaluate(
             "-o",
             metavar="FILE",
             help="Write all figures (.json), the text (.txt) or the confusion (.png). Repeatable.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep every finished step there: the same command goes on where it was stopped.",
         ),
     ] = None,
     backbone_weights: shared.BackboneWeights = None,
@@ -89,12 +97,14 @@ def evaluate(
         from fakescan.cli.training import Screen
         from fakescan.train.parallel import choose_device
 
-        settings = LearnSettings(memory=memory, epochs=epochs, lr=lr, seed=seed)
+        settings = LearnSettings(
+            memory=memory, epochs=epochs, lr=lr, batch_size=batch_size, seed=seed
+        )
         machine = Machine(
             weights=backbone_weights, device=choose_device(device.value), workers=workers
         )
         with Screen(shared.stderr(), shared.verbosity(quiet, no_progress)) as screen:
-            outcome = _run(attr, tasks, orders, settings, machine, screen)
+            outcome = _run(attr, tasks, orders, settings, machine, screen, keep)
     name = (scenario or Scenario.HARD).value if cddb else None
     text = _text(outcome, name, memory)
     print(text, end="")
@@ -136,7 +146,9 @@ def _orders(tasks: list[TaskImages], asked: list[str] | None) -> list[list[int]]
     return orders
 
 
-def _run(attr: Path, tasks: Any, orders: Any, settings: Any, machine: Any, screen: Any) -> Outcome:
+def _run(
+    attr: Path, tasks: Any, orders: Any, settings: Any, machine: Any, screen: Any, keep: Path | None
+) -> Outcome:
     from fakescan.attribute.scene import gather
     from fakescan.attribute.sequence import Track, run
     from fakescan.attribute.store import open_bundle
@@ -151,7 +163,7 @@ def _run(attr: Path, tasks: Any, orders: Any, settings: Any, machine: Any, scree
             order = " > ".join(track.order)
             screen.note(f"{track.method}: AAF {100 * track.multi.final:.1f} ({order})")
 
-        return run(material, orders, settings, screen.learning, finished)
+        return run(material, orders, settings, screen.learning, finished, keep)
 
 
 def _text(outcome: Outcome, scenario: str | None, memory: int) -> str:

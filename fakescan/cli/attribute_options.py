@@ -47,6 +47,7 @@ BackboneWeights = Annotated[
         show_default="where they were at init",
     ),
 ]
+BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Images of one training step.")]
 FormatOption = Annotated[
     Format | None,
     typer.Option(
