@@ -26,10 +26,15 @@ State: TypeAlias = dict[str, NDArray[Any]]
 class Method(Protocol):
     """Learns step by step, and gives logits of all classes so far."""
 
-    names: tuple[str, ...]
-    """Of the rows that it fills: it may answer in several ways after the same learning."""
-    last_only: bool
-    """Learns everything at the last step, so that only the end can be judged."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the rows that it fills: it may answer in several ways after the same learning."""
+        ...
+
+    @property
+    def last_only(self) -> bool:
+        """Learns everything at the last step, so that only the end can be judged."""
+        ...
 
     def learn(self, step: int, report: Report) -> None:
         """Learn the task of one step."""

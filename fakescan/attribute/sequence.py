@@ -143,7 +143,7 @@ def run(
 
 def facts(material: Material, settings: LearnSettings) -> dict[str, Any]:
     """All that results depend on besides the order."""
-    extractors, maker = material.empty, material.maker
+    extractors = material.empty
     return {
         "images": identity([sample.path for sample in material.samples]),
         "tasks": [
@@ -151,8 +151,8 @@ def facts(material: Material, settings: LearnSettings) -> dict[str, Any]:
             for task in material.tasks
         ],
         "design": to_dict(extractors.design),
-        "backbone": extractors.base.tower.sha256(),
-        "trunk": (to_dict(maker.preprocess), maker.split, maker.rounds, maker.precision),
+        "backbone": extractors.sha256(),
+        "preprocess": to_dict(material.maker.preprocess),
         "settings": to_dict(settings),
     }
 

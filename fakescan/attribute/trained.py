@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fakescan.attribute.adapt import Place, Report, adapt, features_of
+from fakescan.attribute.adapt import Place, Report, features_of
+from fakescan.attribute.adapters import Extractors
 from fakescan.attribute.attributor import Attributor, advance
 from fakescan.attribute.exemplars import Exemplar
-from fakescan.attribute.extractors import SharedTrunk
 from fakescan.attribute.method import Indices, Logits, Remembering, State, packed, unpacked
 from fakescan.attribute.scene import Scene
 from fakescan.attribute.settings import LearnSettings
 from fakescan.attribute.softmax import Linear, fit, grow
+from fakescan.attribute.training import train
 
 
 class Lorax(Remembering):
@@ -107,7 +108,7 @@ class FineTuning(Remembering):
         below = self.scene.frozen[images, : self.extractors.frozen_features]
         # No fit prepares its classifier, which therefore learns as fast as the adapters.
         settings = replace(self.settings, head_lr_factor=1.0)
-        self.linear = adapt(
+        self.linear = train(
             self.extractors, lesson, below, self.place(step, start), settings, report
         )
         self._given = {}
@@ -169,7 +170,7 @@ class Joint:
         if self.extractors is not None:
             below = self.scene.frozen[images, : self.extractors.frozen_features]
             lesson = self.scene.lesson(images, None)
-            adapt(self.extractors, lesson, below, Place(0, classes), self.settings, report)
+            train(self.extractors, lesson, below, Place(0, classes), self.settings, report)
         features, labels = self._features(images), self.scene.labels[images]
         self.linear = fit(features, labels, classes, self.settings.l2)
 
@@ -193,12 +194,12 @@ class Joint:
         return np.concatenate([self.scene.frozen[images, : -own.shape[1]], own], axis=1)
 
 
-def _adapters(extractors: SharedTrunk, task: int) -> State:
+def _adapters(extractors: Extractors, task: int) -> State:
     found = extractors.state_of(task)
     return {f"task.{task}.{name}": value.numpy() for name, value in found.items()}
 
 
-def _fill(extractors: SharedTrunk, task: int, state: State) -> None:
+def _fill(extractors: Extractors, task: int, state: State) -> None:
     own = extractors.tasks[task]
     named = {name: torch.from_numpy(state[f"task.{task}.{name}"]) for name in own.state_dict()}
     own.load_state_dict(named)

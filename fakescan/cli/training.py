@@ -27,7 +27,7 @@ Overrides: TypeAlias = Mapping[tuple[str, ...], Any]
 Verbosity: TypeAlias = Literal["quiet", "notes", "bar"]
 
 STAGES = {"trunk": "frozen blocks", "train": "training", "learn": "learning"}
-MISSING = {"torch", "open_clip", "safetensors", "tensorboard", "matplotlib", "onnx"}
+MISSING = {"torch", "open_clip", "safetensors", "tensorboard", "matplotlib", "onnx", "timm"}
 """Packages of the extra `train`."""
 
 

@@ -21,8 +21,8 @@ from fakescan.data.samples import Sample
 from fakescan.errors import ConfigError, DatasetError
 from fakescan.model.detector import Trunk
 from fakescan.train.store import Layout, RowStore
-from fakescan.train.trunk import Rows, TrunkMaker
-from fakescan.train.views import ViewPool, view_job
+from fakescan.train.trunk import Maker, Rows, TrunkMaker
+from fakescan.train.views import ViewPool, ViewRecipe, view_job
 
 Draw: TypeAlias = tuple[int, int]
 """Index of a sample, and the number of its draw."""
@@ -60,7 +60,7 @@ class Trunks(Protocol):
 class PlainTrunks:
     """Decodes, draws and computes anew whenever asked."""
 
-    def __init__(self, maker: TrunkMaker, pool: ViewPool, samples: Sequence[Sample]) -> None:
+    def __init__(self, maker: Maker, pool: ViewPool, samples: Sequence[Sample]) -> None:
         self.maker, self.pool, self.samples = maker, pool, samples
 
     def prepare(self, draws: Sequence[Draw], report: Report) -> Unreadable:
@@ -115,7 +115,8 @@ class CachedTrunks:
             origin: sha256 of the backbone.
         """
         self.plain, self.max_gb = plain, max_gb
-        facts = _facts(plain, origin)
+        assert isinstance(plain.maker, TrunkMaker)
+        facts = _facts(plain.maker, plain.pool.recipe, origin)
         text = json.dumps(facts, sort_keys=True, default=str)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.store = RowStore(folder / name, _layout(plain.maker), facts)
@@ -185,9 +186,8 @@ def chunks(draws: Sequence[Draw], size: int) -> list[Sequence[Draw]]:
     return [draws[i : i + size] for i in range(0, len(draws), size)]
 
 
-def _facts(plain: PlainTrunks, origin: str) -> dict[str, Any]:
+def _facts(maker: TrunkMaker, recipe: ViewRecipe, origin: str) -> dict[str, Any]:
     """All that a row's numbers depend on besides the sample and the draw's number."""
-    maker, recipe = plain.maker, plain.pool.recipe
     return {
         "version": STORE_VERSION,
         "backbone": origin,
