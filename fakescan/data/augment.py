@@ -127,7 +127,7 @@ def _draw_paper(
     if rng.random() < config.blur_probability:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, PAPER_BLUR_SIGMA_PX))))
     if rng.random() < config.jpeg_probability:
-        image = _through(image, "JPEG", int(rng.integers(PAPER_QUALITY[0], PAPER_QUALITY[1] + 1)))
+        image = through(image, "JPEG", int(rng.integers(PAPER_QUALITY[0], PAPER_QUALITY[1] + 1)))
     return np.asarray(_flip(_random_region(image, rng, image_px), rng), dtype=np.uint8)
 
 
@@ -164,10 +164,11 @@ def _flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def _encode(image: Image.Image, rng: np.random.Generator, config: Augmentation) -> Image.Image:
     kind = "WEBP" if rng.random() < config.webp_share else "JPEG"
-    return _through(image, kind, int(rng.integers(config.quality[0], config.quality[1] + 1)))
+    return through(image, kind, int(rng.integers(config.quality[0], config.quality[1] + 1)))
 
 
-def _through(image: Image.Image, kind: str, quality: int) -> Image.Image:
+def through(image: Image.Image, kind: str, quality: int) -> Image.Image:
+    """Save as JPEG or WEBP of that quality, and read it again."""
     buffer = io.BytesIO()
     image.save(buffer, format=kind, quality=quality)
     return Image.open(buffer).convert("RGB")

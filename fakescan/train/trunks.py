@@ -199,6 +199,7 @@ def _facts(maker: TrunkMaker, recipe: ViewRecipe, origin: str) -> dict[str, Any]
         "precision": maker.precision,
         "preprocess": asdict(recipe.preprocess),
         "augmentation": asdict(recipe.augmentation),
+        "degradation": asdict(recipe.degradation),
         "draw_seed": recipe.seed,
     }
 
