@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -147,11 +148,23 @@ def check_places(uris: list[str], access: Access) -> None:
     Raises:
         PlaceError: naming the first of them, and why.
     """
-    for uri in uris:
+
+    def look(store: Store, uri: str) -> None:
         try:
-            store_of(uri, access).look(uri)
+            store.look(uri)
         except PlaceProblem as e:
             raise PlaceError(f"{shown(uri)}: {_named(e, uri)}") from e
+
+    stores = [store_of(uri, access) for uri in uris]
+    if not uris:
+        return
+    with ThreadPoolExecutor(access.readers, thread_name_prefix="look") as pool:
+        coming = [pool.submit(look, *each) for each in zip(stores, uris, strict=True)]
+        try:
+            for found in coming:
+                found.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def check_folder(uri: str, access: Access) -> None:
