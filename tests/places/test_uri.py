@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from fakescan.errors import ConfigError, PlaceError
 from fakescan.places.access import Access, PlaceProblem, patiently
+from fakescan.places.patient import BlockFile
 from fakescan.places.problems import problem_of
 from fakescan.places.store import store_of
 from fakescan.places.uri import is_uri, name_of, scheme_of, shown, spread
@@ -148,3 +150,23 @@ def test_any_store_that_fsspec_knows_is_listed_and_read(tiny):
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(ConfigError, match=f"{name}: must be positive"):
         Access(**{name: 0})
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-40, 40), st.integers(0, 30)), max_size=20)
+)
+def test_a_file_in_blocks_reads_as_the_whole_does(steps):
+    data = bytes(range(40))
+    file = BlockFile(lambda start, end: data[start:end], len(data), 7)
+    whole = io.BytesIO(data)
+    for whence, offset, size in steps:
+        at = {0: 0, 1: whole.tell(), 2: len(data)}[whence] + offset
+        if at < 0:
+            with pytest.raises(OSError, match="before the start"):
+                file.seek(offset, whence)
+            continue
+        assert file.seek(offset, whence) == whole.seek(at)
+        reader = io.BufferedReader(file, 5)
+        assert reader.read(size) == whole.read(size)
+        reader.detach()
+        file.seek(whole.tell())
