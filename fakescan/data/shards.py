@@ -22,7 +22,6 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -32,11 +31,11 @@ from fakescan.data.samples import COLUMNS, Part, Sample, labelled
 from fakescan.errors import DatasetError, PlaceError
 from fakescan.places.access import Access, PlaceProblem
 from fakescan.places.patient import buffered
+from fakescan.places.pattern import MAGIC, find_objects, fixed_folder
 from fakescan.places.store import store_of
 from fakescan.places.uri import is_uri, shown, spread
 
 TAR = ".tar"
-MAGIC = re.compile(r"[*?\[{]")
 BASE = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 """A member's name up to the first dot behind its folders, and what follows that dot."""
 LABEL_BYTES = 1 << 20
@@ -73,7 +72,7 @@ def base_of(root: str) -> str:
     """The folder that a root of shards lies in, as far as no pattern begins."""
     if is_uri(root) and not root.lower().endswith(TAR):
         return root.rstrip("/")
-    return MAGIC.split(root)[0].rpartition("/")[0]
+    return fixed_folder(root)
 
 
 def find_shards(root: str) -> list[Shard]:
@@ -87,7 +86,7 @@ def find_shards(root: str) -> list[Shard]:
         DatasetError: one is missing, or there are none.
     """
     try:
-        found = [shard for text in spread(root) for shard in _found(text)]
+        found = list(dict.fromkeys(_found(root)))
     except PlaceProblem as e:
         raise DatasetError(f"{shown(root)}: {e}") from e
     except PlaceError as e:
@@ -96,22 +95,18 @@ def find_shards(root: str) -> list[Shard]:
         raise DatasetError(f"{e.filename}: cannot be read ({e.strerror})") from e
     if not found:
         raise DatasetError(f"{shown(root)}: no tar shards")
-    return list(dict.fromkeys(found))
+    return found
 
 
-def _found(text: str) -> Iterator[Shard]:
-    magic = MAGIC.search(text)
-    if not is_uri(text):
-        names = sorted(glob.glob(text)) if magic else [text]  # noqa: PTH207  (it takes any pattern)
+def _found(root: str) -> Iterator[Shard]:
+    if is_uri(root):
+        for entry in find_objects(root, Access()):
+            if entry.uri.lower().endswith(TAR):
+                yield Shard(entry.uri, entry.tag or "")
+        return
+    for text in spread(root):
+        names = sorted(glob.glob(text)) if MAGIC.search(text) else [text]  # noqa: PTH207  (any pattern)
         yield from (Shard(name, local_tag(Path(name))) for name in names)
-        return
-    store = store_of(text, Access())
-    if magic is None and (entry := store.look(text)) is not None:
-        yield Shard(entry.uri, entry.tag or "")
-        return
-    for entry in store.entries(base_of(text)):
-        if entry.uri.lower().endswith(TAR) and (magic is None or fnmatchcase(entry.uri, text)):
-            yield Shard(entry.uri, entry.tag or "")
 
 
 def index_shard(shard: Shard) -> list[Image]:

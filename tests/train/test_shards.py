@@ -25,6 +25,7 @@ from fakescan.train.parallel import Processes
 from fakescan.train.run import train
 from fakescan.train.shards import ShardIndexer
 from fakescan.train.start import start
+from fakescan.train.store import FLUSH_ROWS
 from fakescan.train.trunk import TrunkMaker
 from fakescan.train.trunks import PlainTrunks
 from fakescan.train.views import ViewPool, ViewRecipe
@@ -104,20 +105,32 @@ def process_of_rank(parent, rank):
     return None
 
 
+@pytest.fixture(scope="module")
+def long(shared_config, shards, tmp_path_factory):
+    """A run whose cache takes a while, and what came of it in one process."""
+    folder = tmp_path_factory.mktemp("long")
+    config = replace(shared_config, data=shards[:1], draws=20, epochs=1)
+    config = replace(config, cache=replace(config.cache, folder=folder / "cache"))
+    train(config, folder / "one")
+    (store,) = (path.parent for path in (folder / "cache").glob("*/layout.json"))
+    return config, folder / "one", sorted(names_in(store))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_is_killed_costs_what_it_had_not_stored_and_the_rerun_goes_on(
-    config, shards, tmp_path, victim
+    long, tmp_path, victim
 ):
-    config = replace(config, data=shards, draws=60)
-    whole = replace(config, cache=replace(config.cache, folder=tmp_path / "whole"))
-    train(whole, tmp_path / "one")
+    config, alone, every = long
+    config = replace(config, cache=replace(config.cache, folder=tmp_path / "cache"))
     process = torchrun(config, tmp_path / "two")
     part = "part-0001" if victim else "."
     give_up = time.monotonic() + 200
     try:
-        while not [f for f in config.cache.folder.glob(f"*/{part}") if len(names_in(f)) > 60]:
+        while not [
+            f for f in config.cache.folder.glob(f"*/{part}") if len(names_in(f)) > FLUSH_ROWS
+        ]:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < give_up
             time.sleep(0.02)
@@ -128,9 +141,7 @@ def test_a_process_that_is_killed_costs_what_it_had_not_stored_and_the_rerun_goe
     assert process.returncode != 0
     (store,) = (path.parent for path in config.cache.folder.glob("*/layout.json"))
     kept = {str(p): names_in(p) for p in (store, store / "part-0001")}
-    (alone,) = (path.parent for path in (tmp_path / "whole").glob("*/layout.json"))
-    every = sorted(names_in(alone))
-    assert len(kept[str(store / part)]) > 60
+    assert len(kept[str(store / part)]) > FLUSH_ROWS
     assert sum(map(len, kept.values())) < len(every)
     again = torchrun(config, tmp_path / "two", "--resume")
     _, err = again.communicate(timeout=300)
@@ -139,7 +150,7 @@ def test_a_process_that_is_killed_costs_what_it_had_not_stored_and_the_rerun_goe
         assert names_in(Path(place))[: len(names)] == names
     found = [name for p in (store, *store.glob("part-*")) for name in names_in(p)]
     assert sorted(found) == every
-    one, two = (read_journal(tmp_path / run / "metrics.jsonl") for run in ("one", "two"))
+    one, two = (read_journal(run / "metrics.jsonl") for run in (alone, tmp_path / "two"))
     assert one[-1]["validation"] == pytest.approx(two[-1]["validation"], abs=1e-4)
 
 
