@@ -18,10 +18,11 @@ from fakescan.attribute.settings import LearnSettings
 from fakescan.attribute.store import Opened
 from fakescan.data.samples import Sample, rank
 from fakescan.errors import DatasetError
+from fakescan.train.cached import CachedTrunks
 from fakescan.train.prepare import Listener
 from fakescan.train.settings import CacheConfig
 from fakescan.train.trunk import Maker, TrunkMaker
-from fakescan.train.trunks import CachedTrunks, PlainTrunks, Trunks
+from fakescan.train.trunks import PlainTrunks, Trunks
 from fakescan.train.views import CENTRE, ViewPool
 from fakescan.weights import sha256_of
 
