@@ -10,6 +10,7 @@ from PIL import Image
 
 from fakescan import Detector
 from fakescan.data.augment import Augmentation
+from fakescan.data.degrading import Degradation
 from fakescan.data.samples import Sample
 from fakescan.errors import ConfigError
 from fakescan.evaluate.score import ScoreSettings, score_samples
@@ -17,7 +18,7 @@ from fakescan.image import Preprocess, view, views
 from fakescan.records import Summary, mean_logits
 from fakescan.scan.pipeline import ScanSettings, scan
 from fakescan.session import OnnxSession
-from fakescan.train.views import CENTRE, ViewJob, ViewRecipe, make_view
+from fakescan.train.views import CENTRE, DEGRADED, ViewJob, ViewRecipe, make_view
 from tiny import METADATA, PX, write_tiny
 
 THREE = replace(METADATA.preprocess, crops=3)
@@ -133,3 +134,18 @@ def test_training_sees_the_squares_of_a_scan_by_number(photo, tmp_path):
     Image.new("RGB", (PX, PX), "white").save(tmp_path / "small.png")
     corner = make_view(ViewJob(tmp_path / "small.png", "small", CENTRE - 2), recipe)
     assert corner.crop.min() == 255  # it has one square only: its middle again
+
+
+def test_degraded_views_are_the_squares_of_a_scan_each_in_its_turn(photo):
+    untouched = Degradation(shrink=0.0, blur=0.0, encode=0.0)
+    recipe = ViewRecipe(THREE, Augmentation(), 0, untouched)
+    squares = views(Image.open(photo), THREE)
+    met = set()
+    for k in range(20):
+        crop = make_view(ViewJob(photo, "photo.png", DEGRADED + k), recipe).crop
+        (at,) = [i for i, square in enumerate(squares) if np.array_equal(square, crop)]
+        met.add(at)
+    assert met == {0, 1, 2}
+    blurred = replace(recipe, degradation=replace(untouched, blur=1.0, sigma_px=(3.0, 3.0)))
+    crops = [make_view(ViewJob(photo, "photo.png", DEGRADED + k), blurred).crop for k in range(6)]
+    assert not any(np.array_equal(crop, squares[1]) for crop in crops)

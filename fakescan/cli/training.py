@@ -34,7 +34,7 @@ STAGES = {
     "train": "training",
     "learn": "learning",
 }
-MISSING = {"torch", "open_clip", "safetensors", "tensorboard", "matplotlib", "onnx"}
+MISSING = {"torch", "open_clip", "safetensors", "tensorboard", "matplotlib", "onnx", "timm"}
 """Packages of the extra `train`."""
 
 

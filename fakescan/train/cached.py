@@ -22,6 +22,7 @@ from fakescan.model.detector import Trunk
 from fakescan.train.store import Layout, RowStore
 from fakescan.train.trunk import Rows, TrunkMaker
 from fakescan.train.trunks import CHUNK, Draw, PlainTrunks, Report, Unreadable, joined
+from fakescan.train.views import ViewRecipe
 
 STORE_VERSION = 1
 """Grows when rows are computed or written otherwise."""
@@ -43,7 +44,8 @@ class CachedTrunks:
             origin: sha256 of the backbone.
         """
         self.plain, self.max_gb = plain, max_gb
-        facts = _facts(plain, origin)
+        assert isinstance(plain.maker, TrunkMaker)
+        facts = _facts(plain.maker, plain.pool.recipe, origin)
         text = json.dumps(facts, sort_keys=True, default=str)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.store = RowStore(folder / name, _layout(plain.maker), facts)
@@ -151,9 +153,8 @@ class CachedTrunks:
             yield [draw for draw, _ in good], [crop for _, crop in good], failed
 
 
-def _facts(plain: PlainTrunks, origin: str) -> dict[str, Any]:
+def _facts(maker: TrunkMaker, recipe: ViewRecipe, origin: str) -> dict[str, Any]:
     """All that a row's numbers depend on besides the sample and the draw's number."""
-    maker, recipe = plain.maker, plain.pool.recipe
     return {
         "version": STORE_VERSION,
         "backbone": origin,
@@ -165,6 +166,7 @@ def _facts(plain: PlainTrunks, origin: str) -> dict[str, Any]:
         "precision": maker.precision,
         "preprocess": asdict(recipe.preprocess),
         "augmentation": asdict(recipe.augmentation),
+        "degradation": asdict(recipe.degradation),
         "draw_seed": recipe.seed,
     }
 

@@ -95,6 +95,7 @@ def write_training(
         "seed": config.seed,
         "draw_seed": config.draw_seed,
         "draws": config.draws,
+        "degraded_views": config.degraded_views,
         "init": config.init or "",
         "unreadable": unreadable,
         "images": {name: count_sources(samples) for name, samples in parts.items()},

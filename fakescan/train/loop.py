@@ -19,7 +19,7 @@ from torch import Tensor
 from fakescan.errors import ConfigError
 from fakescan.model.detector import DetectorModel, Trunk
 from fakescan.train.parallel import Processes
-from fakescan.train.sampling import Strata, Unit, batches, epoch_order, share_of
+from fakescan.train.sampling import Strata, Unit, batches, epoch_order, share_of, turn
 from fakescan.train.settings import TrainConfig
 from fakescan.train.state import (
     Position,
@@ -179,9 +179,9 @@ class Loop:
     def _parts(self, steps: list[list[Unit]]) -> Iterator[Part | None]:
         """This process's share of the steps; `accumulate` parts each, None where one is empty."""
         world, rank = self.processes.world, self.processes.rank
-        number = self.config.views[self.position.epoch % len(self.config.views)]
+        views = self.config.views
         shares = [
-            [(i, number) for unit in part for i in unit.samples]
+            [(i, turn(views, self.position.epoch, unit)) for unit in part for i in unit.samples]
             for units in steps
             for part in share_of(units, rank, world, self.config.accumulate)
         ]

@@ -18,7 +18,7 @@ from fakescan.train.settings import CacheConfig
 from fakescan.train.start import Start
 from fakescan.train.trunk import TrunkMaker
 from fakescan.train.trunks import Draw, PlainTrunks, Trunks
-from fakescan.train.validate import VIEWS, Validator, main_samples, squares
+from fakescan.train.validate import Validator, main_samples, squares
 from fakescan.train.views import ViewPool
 
 
@@ -130,7 +130,7 @@ def _draws(samples: Sequence[Sample], in_train: int, begun: Start) -> list[Draw]
     corners = squares(begun.preprocess.crops)[1:]
     return [
         *train,
-        *((i, number) for i in held_out for number in VIEWS),
+        *((i, number) for i in held_out for number in begun.config.validation_views),
         *((i, number) for i in main_samples(samples, held_out) for number in corners),
     ]
 
@@ -145,7 +145,6 @@ def _validator(
         trunks,
         samples,
         held_out,
-        source_cap=begun.config.source_cap,
+        config=begun.config,
         crops=begun.preprocess.crops,
-        precision=begun.config.precision,
     )

@@ -96,7 +96,9 @@ def train(
             files.write_config(out, begun.config)
 
         processes.from_first(create)
-        recipe = ViewRecipe(begun.preprocess, config.augmentation, config.draw_seed)
+        recipe = ViewRecipe(
+            begun.preprocess, config.augmentation, config.draw_seed, config.degradation
+        )
         with ViewPool(recipe, config.workers) as pool:
             with files.taken_back(out, is_new=processes.is_first and not resume):
                 material = prepare(begun, split, pool, processes, heard)

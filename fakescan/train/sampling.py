@@ -123,6 +123,11 @@ def batches(order: Sequence[Unit], batch_size: int) -> list[list[Unit]]:
     return [list(order[a:b]) for a, b in pairwise(edges)]
 
 
+def turn(views: Sequence[int], epoch: int, unit: Unit) -> int:
+    """Whose turn it is: every epoch mixes all views, and over epochs a unit shows each of them."""
+    return views[(epoch + unit.samples[0]) % len(views)]
+
+
 def share_of(units: Sequence[Unit], rank: int, world: int, parts: int) -> list[list[Unit]]:
     """The units of a step that one process computes, in `parts` parts; parts may be empty."""
     own = list(units[rank::world])

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from fakescan.data.augment import Augmentation
+from fakescan.data.degrading import Degradation
 from fakescan.errors import ConfigError
 from fakescan.image import Preprocess
 from fakescan.model.backbone import BackboneConfig
 from fakescan.model.detector import ModelConfig
-from fakescan.train.views import CENTRE
+from fakescan.train.views import CENTRE, DEGRADED
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Monitor = Literal["mean", "auc", "loss"]
@@ -77,10 +78,14 @@ class TrainConfig:
     preprocess: Preprocess | None = None
     """Unset: centre crop of native pixels at the backbone's image size."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    degradation: Degradation = field(default_factory=Degradation)
     draws: int = 2
-    """Random views of each image, one an epoch, in turn."""
+    """Random views of each image. Views of all kinds take turns: one of each image an epoch."""
     centre_view: bool = False
-    """Learn from the view that a scan would cut, too: the first of the views that take turns."""
+    """Learn from the view that a scan would cut, too."""
+    degraded_views: int = 0
+    """Views of each image that a scan would cut after it was shrunk, blurred or saved again, as
+    `degradation` says."""
     epochs: int = 4
     """Each sees as many images as there are, weighted by source and class; 0: the probe alone."""
     batch_size: int = 26
@@ -126,9 +131,18 @@ class TrainConfig:
     cache: CacheConfig = field(default_factory=CacheConfig)
 
     @property
+    def validation_views(self) -> tuple[int, ...]:
+        """Numbers of the views that held-out images are judged by: one of each kind."""
+        return (CENTRE, 0, *((DEGRADED,) if self.degraded_views else ()))
+
+    @property
     def views(self) -> tuple[int, ...]:
         """Numbers of the views that take turns; `CENTRE` is the one that a scan would cut."""
-        return ((CENTRE,) if self.centre_view else ()) + tuple(range(self.draws))
+        return (
+            *((CENTRE,) if self.centre_view else ()),
+            *range(self.draws),
+            *range(DEGRADED, DEGRADED + self.degraded_views),
+        )
 
     def __post_init__(self) -> None:
         for name in ("draws", "batch_size", "accumulate", "source_cap", "save_every"):
@@ -141,6 +155,7 @@ class TrainConfig:
             "weight_decay",
             "pair_weight",
             "patience",
+            "degraded_views",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -17,7 +17,7 @@ from fakescan.data.samples import Sample
 from fakescan.errors import DatasetError
 from fakescan.model.detector import Trunk
 from fakescan.train.parallel import Processes
-from fakescan.train.trunk import Rows, TrunkMaker
+from fakescan.train.trunk import Maker, Rows
 from fakescan.train.views import ViewPool, view_job
 
 Draw: TypeAlias = tuple[int, int]
@@ -56,7 +56,7 @@ class PlainTrunks:
 
     def __init__(
         self,
-        maker: TrunkMaker,
+        maker: Maker,
         pool: ViewPool,
         samples: Sequence[Sample],
         processes: Processes = ALONE,

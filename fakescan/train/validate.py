@@ -13,14 +13,12 @@ from fakescan.data.samples import Sample
 from fakescan.evaluate.metrics import weighted_auc
 from fakescan.model.detector import DetectorModel
 from fakescan.train.sampling import source_weights
-from fakescan.train.settings import Monitor, Precision
+from fakescan.train.settings import Monitor, Precision, TrainConfig
 from fakescan.train.trunk import autocast
 from fakescan.train.trunks import Draw, Trunks, chunks
 from fakescan.train.views import CENTRE
 
 BATCH = 32
-VIEWS = (CENTRE, 0)
-"""Draws of every held-out sample: what a scan would cut, and one random view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,8 @@ class Validator:
         samples: Sequence[Sample],
         held_out: Sequence[int],
         *,
-        source_cap: int,
+        config: TrainConfig,
         crops: int,
-        precision: Precision,
     ) -> None:
         """Prepare the draws.
 
@@ -75,18 +72,20 @@ class Validator:
             trunks: gives every held-out draw.
             samples: all.
             held_out: indices of those to score.
-            source_cap: images that one source counts for at most.
+            config: says which views judge, how sources are capped and in which precision;
+                calibration is always fp32.
             crops: squares that a scan would cut.
-            precision: of the figures during training; calibration is always fp32.
         """
-        self.trunks, self.precision = trunks, precision
+        self.trunks, self.precision = trunks, config.precision
         self.main = main_samples(samples, held_out)
         self.crops = crops
-        self.draws: list[Draw] = [(i, number) for number in VIEWS for i in held_out]
+        self.draws: list[Draw] = [
+            (i, number) for number in config.validation_views for i in held_out
+        ]
         chosen = [samples[i] for i, _ in self.draws]
         self.labels = np.array([s.label for s in chosen], np.int64)
         self.is_pair = np.array([bool(s.pair) for s in chosen])
-        self.weights = source_weights(chosen, source_cap)
+        self.weights = source_weights(chosen, config.source_cap)
         self.is_main = np.isin([i for i, _ in self.draws], self.main)
 
     def __call__(self, model: DetectorModel) -> Validation:

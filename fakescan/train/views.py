@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fakescan.data.augment import Augmentation, draw, generator
+from fakescan.data.degrading import Degradation, degrade
 from fakescan.data.samples import Sample
 from fakescan.errors import DatasetError, ImageError
 from fakescan.image import Preprocess, open_picture, to_rgb, views
@@ -27,6 +29,8 @@ from fakescan.image import Preprocess, open_picture, to_rgb, views
 CENTRE = -1
 """Draw number of the middle square, as a scan would cut it: no randomness. The corners that a scan
 cuts too have the numbers below it; an image that has none gives its middle instead."""
+DEGRADED = 1 << 20
+"""Draw number of the first degraded view; random views have the numbers from 0 up to it."""
 AHEAD = 32
 """Crops held per worker."""
 
@@ -38,6 +42,7 @@ class ViewRecipe:
     preprocess: Preprocess
     augmentation: Augmentation
     seed: int
+    degradation: Degradation = field(default_factory=Degradation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,22 @@ def make_view(job: ViewJob, recipe: ViewRecipe) -> View:
             squares = views(image, recipe.preprocess)
             return View(squares[min(CENTRE - job.draw, len(squares) - 1)])
         rng = generator(recipe.seed, job.name, job.draw)
+        if job.draw >= DEGRADED:
+            return View(_degraded(to_rgb(image), rng, recipe))
         image_px = recipe.preprocess.image_px
         return View(draw(to_rgb(image), rng, recipe.augmentation, image_px))
     except ImageError as e:
         return View(None, str(e))
+
+
+def _degraded(
+    image: Image.Image, rng: np.random.Generator, recipe: ViewRecipe
+) -> NDArray[np.uint8]:
+    """One of the squares that a scan would cut, after what happens to the picture."""
+    chance = rng.random()  # first: shrinking decides how many squares there are
+    squares = views(degrade(image, rng, recipe.degradation), recipe.preprocess)
+    square: NDArray[np.uint8] = squares[int(chance * len(squares))]
+    return square
 
 
 class ViewPool:

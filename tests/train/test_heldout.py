@@ -16,7 +16,8 @@ from fakescan.model.backbone import load_backbone
 from fakescan.model.checkpoint import load_checkpoint, restore
 from fakescan.model.detector import ModelConfig
 from fakescan.train.run import train
-from fakescan.train.views import CENTRE
+from fakescan.train.sampling import Unit, turn
+from fakescan.train.views import CENTRE, DEGRADED
 
 HALVES = (
     ("source0", "source1", "source4", "source5"),
@@ -114,6 +115,34 @@ def test_several_squares_of_a_held_out_image_are_averaged(shared_config, data, t
         assert len(logits) == 3
         assert mean == pytest.approx(float(logits.mean()), abs=0.02)
     assert any(abs(singles[key] - means[key]) > 0.05 for key in means)
+
+
+def test_degraded_views_take_their_turn_and_are_judged_too(shared_config, tmp_path):
+    config = replace(shared_config, draws=2, centre_view=True, degraded_views=2)
+    assert config.views == (CENTRE, 0, 1, DEGRADED, DEGRADED + 1)
+    assert config.validation_views == (CENTRE, 0, DEGRADED)
+    assert shared_config.validation_views == (CENTRE, 0)
+    figures, heads = [], []
+    for degraded_views in (0, 1):
+        folder = tmp_path / str(degraded_views)
+        outcome = train(replace(shared_config, epochs=0, degraded_views=degraded_views), folder)
+        assert (
+            json.loads((folder / "training.json").read_text())["degraded_views"] == degraded_views
+        )
+        heads.append(load_checkpoint(folder / "checkpoint.safetensors").state["head.weight"])
+        figures.append(outcome.validation.loss)
+    assert figures[0] != figures[1]
+    assert not torch.equal(*heads)
+
+
+def test_every_epoch_mixes_the_views_and_each_unit_shows_all_of_them(shared_config):
+    config = replace(shared_config, draws=1, centre_view=True, degraded_views=1)
+    seen = {
+        unit: [turn(config.views, epoch, Unit((unit, 9))) for epoch in range(3)]
+        for unit in range(3)
+    }
+    assert all(set(views) == set(config.views) for views in seen.values())
+    assert {views[0] for views in seen.values()} == set(config.views)
 
 
 def test_the_centre_view_takes_its_turn_with_the_random_ones(shared_config, tmp_path):
