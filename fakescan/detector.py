@@ -18,7 +18,7 @@ from fakescan.metadata import DetectorMetadata
 from fakescan.records import Band, Finding, mean_logits
 from fakescan.scan.crop import Crop, crop_bytes, crop_file, cut
 from fakescan.scan.judge import Judge
-from fakescan.session import Device, OnnxSession
+from fakescan.session import Arithmetic, Device, OnnxSession
 
 Item = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, the bytes of a file, a PIL image, or an array of bytes: (H, W) grey, (H, W, 3) RGB or
@@ -41,6 +41,7 @@ class Detector:
         *,
         threshold: float | None = None,
         device: Device = "auto",
+        arithmetic: Arithmetic = "stored",
         offline: bool = False,
         batch_size: int = 8,
     ) -> None:
@@ -52,6 +53,7 @@ class Detector:
             threshold: score in [0, 1] from which an image is fake, and below which it is real;
                 None takes the detector's own two thresholds.
             device: `auto` takes the GPU when there is one that works.
+            arithmetic: `fast` multiplies in integers on the CPU, as `scan --arithmetic fast`.
             offline: never fetch a model.
             batch_size: images held and scored together.
 
@@ -61,7 +63,8 @@ class Detector:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self._session = OnnxSession(weights.resolve(model, offline=offline), device=device)
+        file = weights.resolve(model, offline=offline)
+        self._session = OnnxSession(file, device=device, arithmetic=arithmetic)
         self._judge = Judge(self.metadata, self.fingerprint, threshold)
         self._batch_size = batch_size
 

@@ -1,9 +1,9 @@
-"""One metadata text of an ONNX file replaced, every other byte kept; and the hash of its graph.
+"""Fields of protobuf messages, read and written; what is not understood is kept byte by byte.
 
-An ONNX file is one protobuf message: fields one after another, each a key (number and wire
-type) and a value. Metadata are fields of number 14, each a message of key (1) and value (2).
-Nothing else needs to be understood, so no other field can change, and the package onnx is not
-needed.
+An ONNX file is one message: fields one after another, each a key (number and wire type) and a
+value. Metadata are fields of number 14, each a message of key (1) and value (2). To replace one
+text, nothing else needs to be understood, so no other field can change, and the package onnx is
+not needed.
 
 Source: Protocol Buffers, "Encoding"; `onnx.proto`, messages ModelProto and
 StringStringEntryProto.
@@ -12,7 +12,9 @@ StringStringEntryProto.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 GRAPH = 7
 METADATA_PROPS = 14
@@ -23,19 +25,48 @@ SIZES = {FIXED64: 8, FIXED32: 4}
 MAX_VARINT_BYTES = 10
 
 
+class Field(NamedTuple):
+    """One field, and where it lies in its message."""
+
+    number: int
+    wire: int
+    """Its type."""
+    start: int
+    """Of its key."""
+    end: int
+    value: memoryview
+    """The bytes behind the key, without the length."""
+
+    @property
+    def whole(self) -> int:
+        """The value of a field of a whole number."""
+        return _varint(self.value, 0)[0]
+
+    @property
+    def wholes(self) -> list[int]:
+        """The values of a repeated field of whole numbers, one to a field or packed into one."""
+        if self.wire == VARINT:
+            return [self.whole]
+        found, at = list[int](), 0
+        while at < len(self.value):
+            value, at = _varint(self.value, at)
+            found.append(value)
+        return found
+
+
 def replace_property(model: bytes, key: str, text: str) -> bytes:
     """The file with another text under one key; where it has none yet, at the end.
 
     Raises:
         ValueError: not a protobuf message.
     """
-    entry = _field(METADATA_PROPS, _field(KEY, key.encode()) + _field(VALUE, text.encode()))
+    entry = field(METADATA_PROPS, field(KEY, key.encode()) + field(VALUE, text.encode()))
     parts: list[bytes] = []
     done, is_placed = 0, False
-    for start, end, number, value in _fields(model):
-        if number == METADATA_PROPS and _key_of(value) == key.encode():
-            parts += [model[done:start], b"" if is_placed else entry]
-            done, is_placed = end, True
+    for found in fields(model):
+        if found.number == METADATA_PROPS and _key_of(found.value) == key.encode():
+            parts += [model[done : found.start], b"" if is_placed else entry]
+            done, is_placed = found.end, True
     parts += [model[done:], b"" if is_placed else entry]
     return b"".join(parts)
 
@@ -47,43 +78,59 @@ def graph_sha256(model: bytes) -> str:
         ValueError: not a protobuf message.
     """
     digest = hashlib.sha256()
-    for start, end, number, _ in _fields(model):
-        if number == GRAPH:
-            digest.update(memoryview(model)[start:end])
+    for found in fields(model):
+        if found.number == GRAPH:
+            digest.update(memoryview(model)[found.start : found.end])
     return digest.hexdigest()
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Where each field starts and ends, its number, and its bytes if it is of metadata size.
+def fields(message: bytes | memoryview) -> Iterator[Field]:
+    """Yield the fields of a message, in order.
 
-    Values of other wire types than LENGTH come as no bytes.
+    Raises:
+        ValueError: not a protobuf message.
     """
+    view = memoryview(message)
     at = 0
-    while at < len(message):
+    while at < len(view):
         start = at
-        tag, at = _varint(message, at)
+        tag, at = _varint(view, at)
         number, wire = tag >> 3, tag & 7
         first = at
         if wire == VARINT:
-            _, at = _varint(message, at)
+            _, at = _varint(view, at)
         elif wire == LENGTH:
-            size, first = _varint(message, at)
+            size, first = _varint(view, at)
             at = first + size
         elif wire in SIZES:
             at += SIZES[wire]
         else:
             raise ValueError(f"byte {start}: no protobuf message: wire type {wire}")
-        if at > len(message) or not number:
+        if at > len(view) or not number:
             raise ValueError(f"byte {start}: no protobuf message: a field that cannot be")
-        is_read = wire == LENGTH and number in (KEY, METADATA_PROPS)
-        yield start, at, number, message[first:at] if is_read else b""
+        yield Field(number, wire, start, at, view[first:at])
 
 
-def _key_of(entry: bytes) -> bytes:
-    return next((value for _, _, number, value in _fields(entry) if number == KEY), b"")
+def field(number: int, value: bytes | memoryview) -> bytes:
+    """A field of bytes, text or a message."""
+    return b"".join((_encoded(number << 3 | LENGTH), _encoded(len(value)), value))
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def whole_field(number: int, value: int) -> bytes:
+    """A field of a whole number, 0 or above."""
+    return _encoded(number << 3 | VARINT) + _encoded(value)
+
+
+def float_field(number: int, value: float) -> bytes:
+    """A field of a float32."""
+    return _encoded(number << 3 | FIXED32) + struct.pack("<f", value)
+
+
+def _key_of(entry: memoryview) -> bytes:
+    return next((bytes(found.value) for found in fields(entry) if found.number == KEY), b"")
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """A number of seven bits a byte, lowest first, and where it ends."""
     value = 0
     for i, byte in enumerate(message[at : at + MAX_VARINT_BYTES]):
@@ -91,10 +138,6 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at + i + 1
     raise ValueError(f"byte {at}: no protobuf message: a number without an end")
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _encoded(number << 3 | LENGTH) + _encoded(len(value)) + value
 
 
 def _encoded(value: int) -> bytes:

@@ -11,11 +11,9 @@ their spread, and by another amount on another processor.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import io
 import os
-import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -24,20 +22,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.errors import ConfigError, WeightsError
+from fakescan.fast.form import VERSION
+from fakescan.fast.store import kept_form, new_form
+from fakescan.gpu import has_gpu
 from fakescan.image import normalise
 from fakescan.machine import usable_cores
 from fakescan.metadata import (
     IMAGE,
     INPUT,
-    KEY,
     OUTPUT_LOGIT,
     OUTPUT_PATCH,
     OUTPUT_ROUTER,
     DetectorMetadata,
-    from_json,
 )
+from fakescan.signature import check_signature, metadata_of
 
 Device = Literal["auto", "cpu", "cuda"]
+Arithmetic = Literal["stored", "fast"]
+"""As the file keeps it, or the fast form that `fakescan.fast` makes of it."""
+FLOATS = {"fp32": "float32", "int8": "float32", "fp16": "float16"}
+"""What files of these precisions are multiplied in; the others are called as they are."""
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 SESSION_CONFIG = {
@@ -45,6 +49,8 @@ SESSION_CONFIG = {
     # needs 25 % less processor time and no more wall-clock time.
     "session.intra_op.allow_spinning": "0",
     "session.disable_quant_qdq": "1",  # the module's docstring says why
+    # Without VNNI, products of uint8 and int8 would be cut off where sums get large.
+    "session.x64quantprecision": "1",
     # A model that keeps tensors in a second file would read whatever lies in the working folder.
     "session.model_external_initializers_file_folder_path": os.devnull,
 }
@@ -71,36 +77,75 @@ class OnnxSession:
     Shapes: B images, S side of the square input.
     """
 
-    def __init__(self, path: Path, *, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        arithmetic: Arithmetic = "stored",
+    ) -> None:
         """Load one file.
 
         Args:
             path: a file that `fakescan export` wrote.
             device: `auto` takes the GPU when there is one that works.
             threads: for one image on the CPU; None takes one per core that may be used.
+            arithmetic: `fast` scores with the fast form of the file, on the CPU only; the form is
+                made when it is first asked for, and kept in the folder for caches.
 
         Raises:
             WeightsError: not a file that can be used, with the reason.
-            ConfigError: `device` is `cuda` and no GPU can be used.
+            ConfigError: `device` is `cuda` and no GPU can be used, or there is no fast form.
         """
-        if device not in get_args(Device):
-            raise ConfigError(f"device: {device!r}; known: {', '.join(get_args(Device))}")
+        _check_choices(device, arithmetic)
         model = _read(path)
         self.sha256 = hashlib.sha256(model).hexdigest()
-        self._session = _load(model, path, device, threads)
+        self.warnings: list[str] = []
+        """What went wrong and does not matter for scores, each in one line."""
+        kept = kept_form(self.sha256, _version()) if arithmetic == "fast" else None
+        self._session = _load(kept or model, path, "cpu" if kept else device, threads)
         self._is_cpu = self._session.get_providers()[0] == CPU
         if device == "cuda" and self._is_cpu:
             raise ConfigError(
                 "--device cuda: ONNX Runtime finds no CUDA and cuDNN: pip install 'fakescan[gpu]'"
             )
-        self.metadata: DetectorMetadata = _metadata(self._session, path)
+        self.metadata: DetectorMetadata = metadata_of(self._session, path)
         self._takes_image = [i.name for i in self._session.get_inputs()] == [IMAGE]
-        _check_signature(self._session, path, self.metadata.preprocess.image_px)
+        check_signature(self._session, path, self.metadata.preprocess.image_px)
+        self.is_fast = arithmetic == "fast" and self._is_cpu
+        """Scores come from the fast form; on a GPU it is never used."""
+        if self.is_fast and kept is None:
+            self._session = self._made_fast(model, path, threads)
+
+    def _made_fast(self, model: bytes, path: Path, threads: int | None) -> Any:
+        def load(model: bytes) -> Any:
+            return _load(model, path, "cpu", threads)
+
+        try:
+            made = new_form(model, self.sha256, _version(), self.metadata, load)
+        except ValueError as e:
+            raise ConfigError(f"{path}: --arithmetic fast cannot be used: {e}") from e
+        self.warnings += made.warnings
+        return load(made.model)
+
+    @property
+    def arithmetic(self) -> str:
+        """What the tower's products are computed in: float32, int8-fast-1, ..."""
+        if self.is_fast:
+            return f"int8-fast-{VERSION}"
+        return FLOATS.get(self.metadata.precision, self.metadata.precision)
+
+    @property
+    def chosen(self) -> Arithmetic:
+        """How to ask for the same arithmetic again."""
+        return "fast" if self.is_fast else "stored"
 
     @property
     def fingerprint(self) -> str:
-        """The detector's name and the first 12 hex digits of its file's sha256."""
-        return f"{self.metadata.name}@{self.sha256[:12]}"
+        """The detector's name, the first 12 hex digits of its file's sha256, and the fast form."""
+        form = f"+{self.arithmetic}" if self.is_fast else ""
+        return f"{self.metadata.name}@{self.sha256[:12]}{form}"
 
     @property
     def device(self) -> Literal["cpu", "cuda"]:
@@ -156,33 +201,19 @@ def open_graph(
 
 def runtime() -> str:
     """Name and version of the runtime, for `--version` and reports."""
-    return f"ONNX Runtime {_onnxruntime().__version__}"
+    return f"ONNX Runtime {_version()}"
 
 
-def has_gpu() -> bool:
-    """True when the NVIDIA driver is there and shows at least one GPU."""
-    driver = _driver()
-    count = ctypes.c_int(0)
-    if driver is None or driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return False
-    return count.value > 0
+def _version() -> str:
+    return str(_onnxruntime().__version__)
 
 
-def gpu_name() -> str:
-    """What the driver calls the first GPU, which is the one that is used."""
-    driver = _driver()
-    name = ctypes.create_string_buffer(256)
-    if driver is None or driver.cuInit(0) or driver.cuDeviceGetName(name, len(name), 0):
-        return "no GPU"
-    return name.value.decode(errors="replace")
-
-
-def _driver() -> Any:
-    """NVIDIA's driver, or None; its functions give 0 for success."""
-    try:
-        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return None
+def _check_choices(device: Device, arithmetic: Arithmetic) -> None:
+    for name, value, known in (("device", device, Device), ("arithmetic", arithmetic, Arithmetic)):
+        if value not in get_args(known):
+            raise ConfigError(f"{name}: {value!r}; known: {', '.join(get_args(known))}")
+    if arithmetic == "fast" and device == "cuda":
+        raise ConfigError("--arithmetic fast: for the CPU only; use --device cpu")
 
 
 def _onnxruntime() -> Any:
@@ -250,44 +281,3 @@ def _providers(ort: Any, device: Device) -> list[Any]:
     with redirect_stdout(io.StringIO()):  # it prints what it cannot find
         ort.preload_dlls(directory="")  # from the packages of the extra `gpu`, if they are there
     return [(CUDA, {"use_tf32": "0"})]  # TF32 would move scores in the third digit
-
-
-def _metadata(session: Any, path: Path) -> DetectorMetadata:
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
-    if text is None:
-        raise WeightsError(
-            f"{path}: an ONNX file without fakescan metadata; `fakescan export` writes it"
-        )
-    return from_json(text, str(path))
-
-
-def _check_signature(session: Any, path: Path, px: int) -> None:
-    inputs = {i.name: (i.type, i.shape) for i in session.get_inputs()}
-    outputs = {o.name: (o.type, o.shape) for o in session.get_outputs()}
-    kind, shape = outputs.get(OUTPUT_LOGIT, ("", []))
-    is_right = (kind, len(shape)) == ("tensor(float)", 1) and (
-        _takes_pixels(inputs, px) or _takes_image(inputs)
-    )
-    if not is_right:
-        raise WeightsError(
-            f"{path}: its input must be {INPUT} float32 (B, 3, {px}, {px}) or {IMAGE} uint8 "
-            f"(H, W, 3), and an output {OUTPUT_LOGIT} float32 (B,), got {inputs} -> {outputs}"
-        )
-
-
-def _takes_pixels(inputs: dict[str, tuple[str, list[Any]]], px: int) -> bool:
-    kind, shape = inputs.get(INPUT, ("", []))
-    return (
-        len(inputs) == 1
-        and (kind, shape[1:]) == ("tensor(float)", [3, px, px])
-        and not isinstance(shape[0], int)
-    )
-
-
-def _takes_image(inputs: dict[str, tuple[str, list[Any]]]) -> bool:
-    kind, shape = inputs.get(IMAGE, ("", []))
-    return (
-        len(inputs) == 1
-        and (kind, shape[2:]) == ("tensor(uint8)", [3])
-        and not any(isinstance(side, int) for side in shape[:2])
-    )

@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 from fakescan.errors import ConfigError, WeightsError
-from fakescan.session import OnnxSession, has_gpu, runtime
+from fakescan.gpu import has_gpu
+from fakescan.session import OnnxSession, runtime
 from tiny import METADATA, PX, write_tiny
 
 

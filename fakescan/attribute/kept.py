@@ -120,9 +120,10 @@ def identity(paths: Sequence[Path]) -> str:
     for path in paths:
         try:
             found = path.stat()
-            told.update(f"{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+            facts = f"{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}\n"
         except OSError:
-            told.update(f"{path.absolute()}\0-\n".encode("utf-8", "surrogateescape"))
+            facts = f"{path.absolute()}\0-\n"
+        told.update(facts.encode("utf-8", "surrogateescape"))
     return told.hexdigest()
 
 

@@ -15,8 +15,9 @@ from fakescan.bench.clock import TimedSession, children_peak_mb, peak_mb
 from fakescan.bench.laps import Images, Laps, Round
 from fakescan.bench.photos import choose_photos, make_photos
 from fakescan.errors import ConfigError
+from fakescan.gpu import gpu_name
 from fakescan.scan.pipeline import ScanSettings
-from fakescan.session import Device, gpu_name, runtime
+from fakescan.session import Device, runtime
 
 BATCHES = 32
 """In a round, unless told otherwise."""

@@ -10,6 +10,7 @@ app = typer.Typer(help="Look at the scores that scans keep, or drop them.", no_a
 @app.command()
 def info() -> None:
     """Say where the cache of scores is, how large it is, and what it holds."""
+    from fakescan.fast import store
     from fakescan.report.table import visible
     from fakescan.scan.cache import contents_of, default_path
 
@@ -18,13 +19,16 @@ def info() -> None:
     print(f"{visible(str(path))}: {contents.bytes / 1e6:.1f} MB, {contents.files} files")
     for detector, count in contents.scores.items():
         print(f"{visible(detector)}: {count} scores")
+    if size := store.kept_bytes():
+        print(f"{visible(str(store.folder()))}: {size / 1e6:.1f} MB of fast forms")
 
 
 @app.command()
 def clear() -> None:
-    """Remove the cache of scores; fetched detectors stay."""
+    """Remove the cache of scores, and fast forms; fetched detectors stay."""
+    from fakescan.fast import store
     from fakescan.report.table import visible
     from fakescan.scan.cache import clear, default_path
 
     path = default_path()
-    print(f"{visible(str(path))}: {clear(path) / 1e6:.1f} MB removed")
+    print(f"{visible(str(path))}: {(clear(path) + store.clear()) / 1e6:.1f} MB removed")

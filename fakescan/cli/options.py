@@ -24,6 +24,13 @@ class EngineName(StrEnum):
     RAY = "ray"
 
 
+class ArithmeticMode(StrEnum):
+    """What a detector's products are computed in."""
+
+    STORED = "stored"
+    FAST = "fast"
+
+
 class DecodeMode(StrEnum):
     """How JPEGs are decoded."""
 
@@ -48,6 +55,13 @@ Model = Annotated[
 ]
 Device = Annotated[
     DeviceName, typer.Option(help="Where the detector runs; auto takes a GPU that works.")
+]
+Arithmetic = Annotated[
+    ArithmeticMode,
+    typer.Option(
+        help="stored multiplies as the detector's file says. fast multiplies in integers, on the "
+        "CPU: made from the file at first use, faster, and scores move a little."
+    ),
 ]
 Threshold = Annotated[
     float | None,

@@ -33,7 +33,7 @@ from fakescan.scan.judge import band_at
 from fakescan.scan.pipeline import EXPLAINED, Name, ScanSettings, scan
 from fakescan.scan.recall import scorer_of
 from fakescan.scan.sources import Target
-from fakescan.session import Device, OnnxSession, runtime
+from fakescan.session import Arithmetic, Device, OnnxSession, runtime
 
 FAILED_ON, NOT_GATHERED, NOTHING_SCORED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes that are no error's; docs/reference/exit-codes.md lists all."""
@@ -64,6 +64,7 @@ class Wanted:
     is_quiet: bool
     has_progress: bool
     has_color: bool
+    arithmetic: Arithmetic = "stored"
     threads: int | None = None
     """That score on the CPU; None takes one per core that may be used."""
     engine: str = "local"
@@ -96,11 +97,14 @@ def run_scan(paths: Sequence[Target], settings: ScanSettings, wanted: Wanted) ->
     has_progress = wanted.has_progress and stderr.is_terminal
     with fetch_progress(stderr, is_shown=has_progress) as progress:
         model = weights.resolve(wanted.model, offline=wanted.is_offline, progress=progress)
-    session = OnnxSession(model, device=wanted.device, threads=wanted.threads)
+    session = OnnxSession(
+        model, device=wanted.device, threads=wanted.threads, arithmetic=wanted.arithmetic
+    )
     if wanted.attributor:
         settings = replace(settings, attribute=_naming(wanted.attributor, wanted, session))
     run = _engine(wanted, model, settings)
     summary, errors, flagged = Summary(), list[Finding](), list[str]()
+    summary.warnings += session.warnings
     with ExitStack() as stack:
         cache = _cache(session, settings, summary, stack) if wanted.has_cache else None
         findings = stack.enter_context(
@@ -243,6 +247,7 @@ def _report(
         "name": metadata.name,
         "sha256": session.sha256,
         "precision": metadata.precision,
+        "arithmetic": session.arithmetic,
         "t_fake": band.t_fake,
         "t_real": band.t_real,
     }

@@ -164,7 +164,7 @@ class _Work:
                 ScoreTable,
                 batch_size=None,
                 batch_format="pyarrow",
-                fn_constructor_args=([model], self.session.device),
+                fn_constructor_args=([model], self.session.device, self.session.chosen),
                 compute=ray.data.ActorPoolStrategy(size=actors),
                 num_cpus=ACTOR_CPUS,
                 num_gpus=1 if is_gpu else None,

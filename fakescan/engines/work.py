@@ -27,7 +27,7 @@ from fakescan.scan.pipeline import decoded
 from fakescan.scan.recall import Visit
 from fakescan.scan.remote import RemoteFile
 from fakescan.scan.worker import Job
-from fakescan.session import OnnxSession
+from fakescan.session import Arithmetic, OnnxSession
 
 NO_PIXELS = np.empty((0, 0, 0, 3), np.uint8)
 TODO, DONE = "todo", "done"
@@ -96,20 +96,23 @@ def _decoded(visits: Iterable[Visit], orders: Orders) -> Iterator[Done | LeftOut
 class ScoreTable:
     """An actor that holds the detector."""
 
-    def __init__(self, model: list[Any], device: Literal["cpu", "cuda"]) -> None:
+    def __init__(
+        self, model: list[Any], device: Literal["cpu", "cuda"], arithmetic: Arithmetic
+    ) -> None:
         """Load the detector, whose file need not be on this machine.
 
         Args:
             model: a reference to its bytes. It is asked for here, so that an actor that is started
                 again finds it, too.
             device: where it runs.
+            arithmetic: what the driver scores in.
         """
         import ray
 
         with tempfile.TemporaryDirectory(prefix="fakescan-detector-") as folder:
             path = Path(folder) / "detector.onnx"
             path.write_bytes(ray.get(model[0]))
-            self._session = OnnxSession(path, device=device)
+            self._session = OnnxSession(path, device=device, arithmetic=arithmetic)
 
     def __call__(self, table: Any) -> Any:
         """Put logits in place of pixels."""

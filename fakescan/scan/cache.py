@@ -40,7 +40,7 @@ class Scorer:
     preprocessing: str
     """How a file becomes pixels, as text."""
     device: str
-    """`cpu` or `cuda`: they differ in the fourth digit."""
+    """`cpu` or `cuda`, which differ in the fourth digit, and the fast form, where it is used."""
 
 
 @dataclass(frozen=True, slots=True)

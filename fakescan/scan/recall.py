@@ -77,7 +77,7 @@ def scorer_of(session: OnnxSession, decoding: Decoding = "exact") -> Scorer:
         name=session.metadata.name,
         detector=session.sha256,
         preprocessing=json.dumps(preprocessing, sort_keys=True),
-        device=session.device,
+        device=session.device if not session.is_fast else f"{session.device} {session.arithmetic}",
     )
 
 

@@ -1,12 +1,13 @@
 """Evaluations that are stopped go on from their last finished step, to the same figures."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
 
 from attributors import DESIGN, Quiet, write_picture
-from fakescan.attribute.kept import Kept, Step
+from fakescan.attribute.kept import Kept, Step, identity
 from fakescan.attribute.methods import methods
 from fakescan.attribute.scenario import read_folders
 from fakescan.attribute.scene import arrange, gather
@@ -134,6 +135,17 @@ def test_a_record_whose_state_is_gone_is_learnt_again(tmp_path):
     assert not Kept(tmp_path, {}, "x").steps
     path.unlink()
     assert not Kept(tmp_path, {}, "x").steps
+
+
+def test_files_are_known_by_place_size_and_time(tmp_path):
+    paths = [tmp_path / "a", tmp_path / "gone", tmp_path / os.fsdecode(b"\xff")]
+    paths[0].write_bytes(b"1")
+    first = identity(paths)
+    assert identity(paths) == first
+    paths[0].write_bytes(b"12")
+    second = identity(paths)
+    os.utime(paths[0], ns=(1, 1))
+    assert len({first, second, identity(paths), identity(paths[:2]), identity(paths[::-1])}) == 5
 
 
 def test_no_method_calls_a_class_before_it_is_learnt(material):

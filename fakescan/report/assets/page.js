@@ -253,6 +253,7 @@ function showFacts() {
   const facts = [
     `detector ${detector.name}`,
     detector.precision,
+    ...(detector.arithmetic ? [`arithmetic ${detector.arithmetic}`] : []),
     `sha256 ${detector.sha256.slice(0, 12)}`,
     `fakescan ${scan.version}`,
     `scanned in ${summary.elapsed_s.toFixed(1)} s`,
