@@ -31,10 +31,11 @@ from fakescan.image import Preprocess, normalise
 from fakescan.model.backbone import BackboneConfig, load_backbone, tower_config
 from fakescan.model.detector import DetectorModel, ModelConfig
 from fakescan.model.tower import Tower
+from fakescan.train.cached import CachedTrunks
 from fakescan.train.parallel import Processes, choose_device
 from fakescan.train.step import LossScale, Part, StepComputer
 from fakescan.train.trunk import Rows, TrunkMaker
-from fakescan.train.trunks import CachedTrunks, Draw, PlainTrunks, Trunks, chunks
+from fakescan.train.trunks import Draw, PlainTrunks, Trunks, chunks
 from fakescan.train.views import ViewPool, ViewRecipe
 
 

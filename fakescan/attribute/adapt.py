@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fakescan.attribute.adapters import Extractors
 from fakescan.attribute.extractors import SharedTrunk
 from fakescan.attribute.lesson import Lesson
 from fakescan.attribute.settings import LearnSettings
@@ -171,7 +172,7 @@ def _batches(
 
 @torch.no_grad()
 def features_of(
-    extractors: SharedTrunk, lesson: Lesson, tasks: Sequence[int]
+    extractors: Extractors, lesson: Lesson, tasks: Sequence[int]
 ) -> NDArray[np.float32]:
     """What some extractors give for every view, side by side, (n, F1 each)."""
     rows = [

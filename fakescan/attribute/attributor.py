@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fakescan.attribute.adapt import Place, Report, adapt, features_of
+from fakescan.attribute.adapt import Place, Report, features_of
+from fakescan.attribute.adapters import Extractors
 from fakescan.attribute.answer import ClassRecord, Rules, is_real, probabilities
 from fakescan.attribute.exemplars import Candidates, Exemplar, choose
-from fakescan.attribute.extractors import SharedTrunk
 from fakescan.attribute.fitted import temperature, unknown_below
 from fakescan.attribute.lesson import Lesson, merged, rows_at
 from fakescan.attribute.settings import LearnSettings
 from fakescan.attribute.softmax import Linear, fit, grow
+from fakescan.attribute.training import is_published, train
 from fakescan.train.trunk import Rows
 
 
@@ -30,7 +31,7 @@ from fakescan.train.trunk import Rows
 class Attributor:
     """All that answers depend on, and what the next task needs."""
 
-    extractors: SharedTrunk
+    extractors: Extractors
     classes: tuple[ClassRecord, ...] = ()
     linear: Linear | None = None
     rules: Rules = field(default_factory=Rules)
@@ -74,18 +75,21 @@ def advance(
         report: called after every training step.
         describe: view number -> the exemplar that it would be.
     """
-    place = Place(len(known.classes), len(classes))
+    start = known.linear if is_published(known.extractors) else None
+    place = Place(len(known.classes), len(classes), start)
     before = lesson.before
     if before is None:
         before = old_features(known.extractors, lesson)
     torch.manual_seed(settings.seed)
     extractors = known.extractors.extended()
+    trained = None
     if settings.epochs:
-        adapt(extractors, lesson, before, place, settings, report)
+        trained = train(extractors, lesson, before, place, settings, report)
     newest = len(extractors.tasks) - 1
     features = np.concatenate([before, features_of(extractors, lesson, [newest])], axis=1)
     everything = (*known.classes, *classes)
-    linear, rules = classify(known, features, lesson, everything, settings)
+    linear = trained if is_published(extractors) else None
+    linear, rules = classify(known, features, lesson, everything, settings, linear)
     views = kept_views(lesson, features, place, settings)
     learnt = Attributor(extractors, everything, linear, rules, tuple(describe(i) for i in views))
     return Learnt(learnt, views, features)
@@ -105,7 +109,7 @@ def kept_views(
     return tuple(int(order[i]) for i in kept)
 
 
-def old_features(extractors: SharedTrunk, lesson: Lesson) -> NDArray[np.float32]:
+def old_features(extractors: Extractors, lesson: Lesson) -> NDArray[np.float32]:
     """E of every view under the extractors so far, (n, F)."""
     parts = [extractors.all(trunk).cpu().numpy() for trunk in lesson.stream(lesson.batches())]
     return np.concatenate(parts)
@@ -117,10 +121,13 @@ def classify(
     lesson: Lesson,
     classes: Sequence[ClassRecord],
     settings: LearnSettings,
+    trained: Linear | None = None,
 ) -> tuple[Linear, Rules]:
-    """The classifier of all classes, and how its logits are read."""
+    """The classifier of all classes, and how its logits are read; a trained one is not fitted."""
     seen = ~lesson.held_out
-    judged = _fitted(known, features[seen], lesson.labels[seen], len(classes), settings.l2)
+    judged = trained or _fitted(
+        known, features[seen], lesson.labels[seen], len(classes), settings.l2
+    )
     logits = judged.logits(features[lesson.held_out])
     labels = lesson.labels[lesson.held_out]
     heat = temperature(logits, labels)
@@ -131,7 +138,7 @@ def classify(
         ),
         false_unknown=settings.false_unknown,
     )
-    return _fitted(known, features, lesson.labels, len(classes), settings.l2), rules
+    return trained or _fitted(known, features, lesson.labels, len(classes), settings.l2), rules
 
 
 def _fitted(

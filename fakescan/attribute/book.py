@@ -10,18 +10,19 @@ import numpy as np
 import torch
 
 from fakescan import weights
+from fakescan.attribute.adapters import Extractors
 from fakescan.attribute.answer import ClassRecord
 from fakescan.attribute.exemplars import Exemplar, is_unchanged, locate
-from fakescan.attribute.extractors import SharedTrunk
 from fakescan.attribute.lesson import Lesson
 from fakescan.attribute.settings import LearnSettings
 from fakescan.attribute.store import Opened
 from fakescan.data.samples import Sample, rank
 from fakescan.errors import DatasetError
+from fakescan.train.cached import CachedTrunks
 from fakescan.train.prepare import Listener
 from fakescan.train.settings import CacheConfig
-from fakescan.train.trunk import TrunkMaker
-from fakescan.train.trunks import CachedTrunks, PlainTrunks, Trunks
+from fakescan.train.trunk import Maker, TrunkMaker
+from fakescan.train.trunks import PlainTrunks, Trunks
 from fakescan.train.views import CENTRE, ViewPool
 from fakescan.weights import sha256_of
 
@@ -187,17 +188,12 @@ def _held_out(new: Sequence[tuple[Sample, int]], settings: LearnSettings) -> lis
 
 
 def open_trunks(
-    extractors: SharedTrunk, samples: Sequence[Sample], pool: ViewPool, cache: CacheConfig
-) -> tuple[TrunkMaker, Trunks]:
+    extractors: Extractors, samples: Sequence[Sample], pool: ViewPool, cache: CacheConfig
+) -> tuple[Maker, Trunks]:
     """What gives the trunk of any view: the cache of `train`, or computed anew."""
-    maker = TrunkMaker(
-        extractors.base,
-        pool.recipe.preprocess,
-        split=cache.split,
-        rounds=cache.enabled or cache.rounds,
-    )
+    maker = extractors.maker(pool.recipe.preprocess, cache)
     plain = PlainTrunks(maker, pool, samples)
-    if not cache.enabled:
+    if not cache.enabled or not isinstance(maker, TrunkMaker):
         return maker, plain
     folder = cache.folder or weights.cache_folder() / "trunk"
-    return maker, CachedTrunks(plain, folder, cache.max_gb, extractors.base.tower.sha256())
+    return maker, CachedTrunks(plain, folder, cache.max_gb, extractors.sha256())

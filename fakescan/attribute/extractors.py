@@ -20,17 +20,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fakescan.attribute.adapters import Extractors
 from fakescan.attribute.design import Design
-from fakescan.errors import AttributorError
+from fakescan.image import Preprocess
 from fakescan.model.detector import ATTENTION_SITES, BlockExperts, DetectorModel, ModelConfig, Trunk
 from fakescan.model.head import level_vector
 from fakescan.model.mole import Mixture, MoLEConfig
 from fakescan.model.tower import Block, Tower
+from fakescan.train.settings import CacheConfig
+from fakescan.train.trunk import TrunkMaker
 
 LORA = ("lora_A", "lora_B")
 
 
-class SharedTrunk(nn.Module):
+class SharedTrunk(Extractors):
     """The trunk and the extractors of all tasks so far."""
 
     def __init__(self, tower: Tower, design: Design) -> None:
@@ -52,54 +55,44 @@ class SharedTrunk(nn.Module):
 
     @property
     def frozen_features(self) -> int:
-        """F0, features that no task changes."""
+        """See `Extractors.frozen_features`."""
         below = [k for k in self.base.config.levels if k < self.base.first_adapted]
         return 2 * self.base.tower.config.width * len(below)
 
     @property
     def own_features(self) -> int:
-        """F1, features of one task."""
+        """See `Extractors.own_features`."""
         return len(self.base.head.weight) - self.frozen_features
 
     def grow(self) -> None:
-        """Add an extractor that still equals the frozen backbone."""
+        """See `Extractors.grow`."""
         mole = self.base.config.mole
         width = self.base.tower.config.width
         experts = nn.ModuleDict({k: BlockExperts(width, mole) for k in self.fresh})
-        self.tasks.append(experts.to(next(self.base.parameters()).device))
+        self.tasks.append(experts.to(self.device))
 
-    def extended(self) -> SharedTrunk:
-        """These extractors, shared, and one more; this one stays as it is."""
-        longer = SharedTrunk(self.base.tower, self.design)
-        longer.to(next(self.base.parameters()).device)
-        longer.tasks.extend(self.tasks)
-        longer.grow()
-        return longer
+    def emptied(self) -> SharedTrunk:
+        """See `Extractors.emptied`."""
+        empty = SharedTrunk(self.base.tower, self.design)
+        empty.to(self.device)
+        return empty
 
-    def parameters_of(self, task: int) -> list[nn.Parameter]:
-        """What is trained in one task's extractor."""
-        return list(self.tasks[task].parameters())
+    def trunk(self, pixels: Tensor) -> Trunk:
+        """See `Extractors.trunk`."""
+        return self.base.trunk(pixels, split=self.base.can_split)
 
-    def state_of(self, task: int) -> dict[str, Tensor]:
-        """One task's adapters by name, such as `7.mlp.lora_A`."""
-        return {k: v.detach().cpu().contiguous() for k, v in self.tasks[task].state_dict().items()}
+    def sha256(self) -> str:
+        """See `Extractors.sha256`."""
+        return self.base.tower.sha256()
 
-    def load(self, state: dict[str, Tensor], where: str) -> None:
-        """Add the extractor that `state_of` gave.
-
-        Raises:
-            AttributorError: its tensors are of another design, or not finite.
-        """
-        self.grow()
-        own = self.tasks[-1].state_dict()
-        if own.keys() != state.keys() or any(own[k].shape != state[k].shape for k in own):
-            raise AttributorError(f"{where}: its tensors are not those of this attributor's design")
-        if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-            raise AttributorError(f"{where}: holds values that are no numbers")
-        self.tasks[-1].load_state_dict(state)
+    def maker(self, preprocess: Preprocess, cache: CacheConfig) -> TrunkMaker:
+        """See `Extractors.maker`."""
+        return TrunkMaker(
+            self.base, preprocess, split=cache.split, rounds=cache.enabled or cache.rounds
+        )
 
     def one(self, task: int, trunk: Trunk) -> Tensor:
-        """phi_t of a batch, (B, F1), with gradients."""
+        """See `Extractors.one`."""
         experts = self.tasks[task]
         assert isinstance(experts, nn.ModuleDict)
         self.base.experts = experts
@@ -109,18 +102,9 @@ class SharedTrunk(nn.Module):
             self.base.experts = self.fresh
         return features[:, self.frozen_features :]
 
-    def naive(self, trunk: Trunk) -> Tensor:
-        """E of a batch, (B, F0 + T F1), task by task: what `all` must equal."""
-        return torch.cat([trunk.levels, *(self.one(t, trunk) for t in range(len(self.tasks)))], -1)
-
     @torch.no_grad()
     def all(self, trunk: Trunk, tasks: int | None = None) -> Tensor:
-        """E of a batch, (B, F0 + T F1), all tasks at once.
-
-        Args:
-            trunk: of the batch.
-            tasks: use only the first so many.
-        """
+        """All tasks at once; see `Extractors.all`."""
         count = len(self.tasks) if tasks is None else tasks
         if not count:
             return trunk.levels

@@ -12,7 +12,6 @@ from fakescan.attribute import bundle
 from fakescan.attribute.attributor import Attributor
 from fakescan.attribute.book import Machine
 from fakescan.attribute.bundle import Manifest
-from fakescan.attribute.extractors import SharedTrunk
 from fakescan.attribute.lesson import rows_at
 from fakescan.attribute.softmax import Linear
 from fakescan.attribute.store import Change, open_bundle, save_state
@@ -49,7 +48,7 @@ def remove_task(folder: Path, name: str, machine: Machine) -> Manifest:
 
 def without(known: Attributor, task: int, rest: Sequence[int]) -> Attributor:
     """The attributor without one task's extractor, with the classes `rest` alone."""
-    extractors = SharedTrunk(known.extractors.base.tower, known.extractors.design)
+    extractors = known.extractors.emptied()
     extractors.tasks.extend(t for i, t in enumerate(known.extractors.tasks) if i != task)
     assert known.linear is not None
     start = extractors.frozen_features + task * extractors.own_features

@@ -16,9 +16,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from fakescan import __version__
+from fakescan.attribute import gated_graph
 from fakescan.attribute.attributor import Attributor
+from fakescan.attribute.extractors import SharedTrunk
+from fakescan.attribute.gated import GatedExtractors
 from fakescan.attribute.session import KEY, OUTPUT, Exported
+from fakescan.attribute.softmax import Linear
 from fakescan.export.blocks import BlockWriter
+from fakescan.export.ends import EndWriter
 from fakescan.export.graph import OPSET
 from fakescan.export.nodes import Nodes
 from fakescan.export.precision import Storage
@@ -40,7 +45,13 @@ def build_graph(attributor: Attributor, exported: Exported) -> onnx.ModelProto:
         attributor: that has learnt something; left as it is.
         exported: goes into the file; its `precision` decides how the tower's matrices are kept.
     """
-    graph = _Writer(attributor, Storage(exported.precision)).write()
+    extractors, storage = attributor.extractors, Storage(exported.precision)
+    assert attributor.linear is not None
+    if isinstance(extractors, GatedExtractors):
+        graph = gated_graph.write(extractors, attributor.linear, storage)
+    else:
+        assert isinstance(extractors, SharedTrunk)
+        graph = _Writer(extractors, attributor.linear, storage).write()
     proto = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -53,10 +64,8 @@ def build_graph(attributor: Attributor, exported: Exported) -> onnx.ModelProto:
     return proto
 
 
-def graph_state(attributor: Attributor) -> dict[str, NDArray[np.float32]]:
+def graph_state(extractors: SharedTrunk, linear: Linear) -> dict[str, NDArray[np.float32]]:
     """All tensors that the graph needs, by name; matrices as `fakescan.model.layout` has them."""
-    extractors, linear = attributor.extractors, attributor.linear
-    assert linear is not None
     state = {
         name: swap(name, value.detach().float().cpu().numpy())
         for name, value in extractors.base.tower.state_dict().items()
@@ -131,27 +140,28 @@ class StreamWriter(BlockWriter):
 class _Writer:
     """Writes the graph of one attributor."""
 
-    def __init__(self, attributor: Attributor, storage: Storage) -> None:
-        self.extractors = attributor.extractors
-        self.classes = len(attributor.classes)
+    def __init__(self, extractors: SharedTrunk, linear: Linear, storage: Storage) -> None:
+        self.extractors = extractors
+        self.classes = len(linear.bias)
         self.config = self.extractors.base.config
         self.tower: TowerConfig = self.extractors.base.tower.config
-        self.nodes = Nodes(graph_state(attributor), storage, OPSET)
+        self.nodes = Nodes(graph_state(extractors, linear), storage, OPSET)
+        self.ends = EndWriter(self.nodes, self.tower)
         tasks = len(self.extractors.tasks)
         self.blocks = StreamWriter(self.nodes, self.tower, self.config.mole, tasks)
 
     def write(self) -> onnx.GraphProto:
         """The finished graph."""
-        n, tokens, side = self.nodes, self._embed(), self.tower.image_px
+        n, tokens, side = self.nodes, self.ends.embed(), self.tower.image_px
         below: list[str] = []  # (B, 2 D) each
         above: list[str] = []  # (T B, 2 D) or (T B, embed_dim) each
         for number in range(1, self.tower.blocks + 1):
             tokens = self.blocks.block(tokens, number)
             if number in self.config.levels:
                 part = below if number < self.extractors.base.first_adapted else above
-                part.append(self._level_vector(tokens))
+                part.append(self.ends.level_vectors(tokens))
         if self.config.head == "final":
-            above.append(self._project(tokens))
+            above.append(self.ends.project(tokens))
         features = [*below, self._by_image(n.op("Concat", *above, axis=-1))]
         logits = n.op("MatMul", n.op("Concat", *features, axis=-1), n.plain("classifier.weight"))
         n.rename(n.op("Add", logits, n.plain("classifier.bias")), OUTPUT)
@@ -168,37 +178,3 @@ class _Writer:
         n, tasks, width = self.nodes, len(self.extractors.tasks), self.extractors.own_features
         split = n.reshape(features, (tasks, -1, width))
         return n.reshape(n.op("Transpose", split, perm=[1, 0, 2]), (-1, tasks * width))
-
-    def _embed(self) -> str:
-        """Pixels -> (B, N, D): what enters block 1."""
-        n, width, step = self.nodes, self.tower.width, self.tower.patch_px
-        maps = n.op("Conv", INPUT, n.plain("conv1.weight"), strides=[step] * 2)
-        patches = n.op("Transpose", n.reshape(maps, (0, width, -1)), perm=[0, 2, 1])
-        batch = n.pick(n.op("Shape", INPUT), 0, 0, 1)  # (1,)
-        shape = n.op("Concat", batch, n.shape(1, width), axis=0)
-        first = n.op("Expand", n.plain("class_embedding"), shape)  # (B, 1, D)
-        tokens = n.op("Concat", first, patches, axis=1)  # (B, N, D)
-        tokens = n.op("Add", tokens, n.plain("positional_embedding"))
-        return n.norm(tokens, "ln_pre", self.tower.norm_eps) if self.tower.has_ln_pre else tokens
-
-    def _class_token(self, tokens: str) -> str:
-        return self.nodes.op("Gather", tokens, self.nodes.constant(np.array(0, np.int64)), axis=1)
-
-    def _mean_patch(self, tokens: str) -> str:
-        patches = self.nodes.pick(tokens, 1, 1, self.tower.tokens)
-        return self.nodes.op("ReduceMean", patches, axes=[1], keepdims=0)
-
-    def _level_vector(self, tokens: str) -> str:
-        """(S B, N, D) -> (S B, 2 D)."""
-        return self.nodes.op("Concat", self._class_token(tokens), self._mean_patch(tokens), axis=-1)
-
-    def _project(self, tokens: str) -> str:
-        """(S B, N, D) -> (S B, embed_dim)."""
-        n, eps = self.nodes, self.tower.norm_eps
-        if self.tower.pool == "class":
-            pooled = n.norm(self._class_token(tokens), "ln_post", eps)
-        elif self.tower.pools_first:
-            pooled = n.norm(self._mean_patch(tokens), "ln_post", eps)
-        else:
-            pooled = self._mean_patch(n.norm(tokens, "ln_post", eps))
-        return n.op("MatMul", pooled, n.widen(n.matrix("proj")))

@@ -14,6 +14,7 @@ from fakescan.attribute.answer import UNKNOWN
 from fakescan.attribute.attributor import Attributor, Learnt, advance, kept_rows
 from fakescan.attribute.book import REAL, Machine, NewTask, open_book
 from fakescan.attribute.bundle import Manifest, TaskRecord
+from fakescan.attribute.design import PAPER
 from fakescan.attribute.lesson import Lesson
 from fakescan.attribute.settings import LearnSettings
 from fakescan.attribute.store import Change, keep_copies, open_bundle, save_adapter, save_state
@@ -76,6 +77,15 @@ def _check(manifest: Manifest, task: NewTask, settings: LearnSettings) -> None:
         raise ConfigError("--fake: name at least one folder of a generator's images")
     if not manifest.tasks and not task.reals:
         raise ConfigError("--real: the first task needs real images, too")
+    _check_memory(manifest, settings)
+
+
+def _check_memory(manifest: Manifest, settings: LearnSettings) -> None:
+    if manifest.design.preset == PAPER and settings.memory_mode == "tokens":
+        raise ConfigError(
+            f"--memory-mode tokens: preset {PAPER} crops exemplars anew in every epoch and needs "
+            "their files; use paths, copies or none"
+        )
     if manifest.tasks and manifest.memory.mode != settings.memory_mode:
         raise ConfigError(
             f"--memory-mode {settings.memory_mode}: this attributor keeps its exemplars as "

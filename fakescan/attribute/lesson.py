@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fakescan.model.detector import Trunk
-from fakescan.train.trunk import Rows, TrunkMaker
+from fakescan.train.trunk import Maker, Rows
 from fakescan.train.trunks import Draw, Trunks
 
 CHUNK = 16
@@ -24,7 +24,7 @@ CHUNK = 16
 class Lesson:
     """Views by number: those of images first, then exemplars whose tokens are stored."""
 
-    maker: TrunkMaker
+    maker: Maker
     trunks: Trunks
     draws: Sequence[Draw]
     """Views that come from files."""

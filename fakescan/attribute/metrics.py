@@ -33,8 +33,13 @@ def multi_real_accuracy(labels: Classes, predicted: Classes, is_real: NDArray[np
         predicted: class of each image as called, (n,).
         is_real: which classes are reals, (C,).
     """
+    return float(is_right(labels, predicted, is_real).mean())
+
+
+def is_right(labels: Classes, predicted: Classes, is_real: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which answers `multi_real_accuracy` counts as right, (n,)."""
     both_real = is_real[labels] & is_real[predicted]
-    return float((both_real | (labels == predicted)).mean())
+    return np.asarray(both_real | (labels == predicted), np.bool_)
 
 
 def binary_accuracy(labels: Classes, predicted: Classes, is_real: NDArray[np.bool_]) -> float:

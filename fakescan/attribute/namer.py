@@ -34,6 +34,5 @@ class TorchNamer:
         """(B, S, S, 3) RGB crops -> (B, C)."""
         extractors = self._attributor.extractors
         pixels = torch.from_numpy(normalise(crops, self.preprocess))
-        pixels = pixels.to(next(extractors.parameters()).device)
-        trunk = extractors.base.trunk(pixels, split=extractors.base.can_split)
+        trunk = extractors.trunk(pixels.to(extractors.device))
         return self._attributor.logits(extractors.all(trunk).cpu().numpy())

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fakescan.attribute.adapters import Extractors
 from fakescan.attribute.answer import ClassRecord, Kind, is_real
 from fakescan.attribute.book import open_trunks
-from fakescan.attribute.extractors import SharedTrunk
 from fakescan.attribute.lesson import Lesson
 from fakescan.attribute.scenario import TaskImages
 from fakescan.attribute.settings import LearnSettings
@@ -22,7 +22,7 @@ from fakescan.data.samples import Sample, rank
 from fakescan.errors import DatasetError
 from fakescan.train.prepare import Listener
 from fakescan.train.settings import CacheConfig
-from fakescan.train.trunk import TrunkMaker
+from fakescan.train.trunk import Maker
 from fakescan.train.trunks import Trunks, Unreadable
 from fakescan.train.views import CENTRE, ViewPool
 
@@ -35,9 +35,9 @@ class Material:
     samples: tuple[Sample, ...]
     """Of all tasks, in their order: those to learn from, then those to be judged by."""
     unreadable: Unreadable
-    maker: TrunkMaker
+    maker: Maker
     trunks: Trunks
-    empty: SharedTrunk
+    empty: Extractors
     """Extractors of no task."""
 
 
@@ -106,8 +106,7 @@ def gather(
         DatasetError: of some class nothing can be read on one side.
     """
     samples = [s for task in tasks for part in (task.train, task.test) for s, _ in part]
-    empty = SharedTrunk(opened.attributor.extractors.base.tower, opened.manifest.design)
-    empty.to(next(opened.attributor.extractors.base.parameters()).device)
+    empty = opened.attributor.extractors.emptied()
     maker, trunks = open_trunks(empty, samples, pool, cache)
     bad = trunks.prepare(
         [(i, CENTRE) for i in range(len(samples))],

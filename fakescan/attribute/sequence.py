@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,22 @@ from numpy.typing import NDArray
 
 from fakescan.attribute.adapt import Report
 from fakescan.attribute.answer import probabilities
-from fakescan.attribute.methods import Method, methods
+from fakescan.attribute.intervals import Right
+from fakescan.attribute.kept import Kept, Step, identity
+from fakescan.attribute.method import Logits, Method
+from fakescan.attribute.methods import methods
 from fakescan.attribute.metrics import (
     Sequential,
     binary_accuracy,
     confusion,
+    is_right,
     mean_average_precision,
     multi_real_accuracy,
 )
 from fakescan.attribute.properties import properties_accuracy
 from fakescan.attribute.scene import Material, Scene, arrange
 from fakescan.attribute.settings import LearnSettings
+from fakescan.config import to_dict
 
 PROPERTIES = "file properties"
 """Name of the row that looks at no pixel."""
@@ -47,6 +53,8 @@ class Track:
     confusion: NDArray[np.int_]
     """Of the last step, (C, C); empty where it is not known."""
     classes: tuple[str, ...]
+    right: Right
+    """Of the last step."""
     seconds: tuple[float, ...]
     """That each task took."""
 
@@ -63,6 +71,7 @@ class Track:
             "binary_forgetting": self.binary.forgetting,
             "mAP": self.mean_ap,
             "seconds": list(self.seconds),
+            "right": self.right,
             "R": [[None if np.isnan(v) else v for v in r] for r in self.multi.accuracies.tolist()],
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
@@ -98,6 +107,7 @@ def run(
     settings: LearnSettings,
     report: Callable[[str, int, int], None],
     finished: Callable[[Track], None],
+    keep: Path | None = None,
 ) -> Outcome:
     """Every method over every order.
 
@@ -107,64 +117,121 @@ def run(
         settings: of learning.
         report: called with what is learnt, and steps done and in all.
         finished: called with each track.
+        keep: folder for finished steps, which are not learnt again; None keeps nothing.
     """
     outcome = Outcome(unreadable=len(material.unreadable))
+
+    def add(track: Track) -> None:
+        outcome.tracks.append(track)
+        finished(track)
+
+    known = None if keep is None else facts(material, settings)
     for number, order in enumerate(orders):
         scene = arrange(material, order, settings)
         readable = scene.labels >= 0
         judged = int((scene.is_test & readable).sum())
         outcome.images = (int(readable.sum()) - judged, judged)
         for method in methods(scene, settings, has_oracles=number == 0):
-            title = f"order {number + 1}/{len(orders)}: {method.name}"
-            track = follow(method, scene, partial(report, title))
-            outcome.tracks.append(track)
-            finished(track)
+            title = f"order {number + 1}/{len(orders)}: {method.names[0]}"
+            kept = Kept(keep, {"facts": known, "order": scene.names}, method.names[0])
+            for track in follow(method, scene, partial(report, title), kept):
+                add(track)
         if number == 0:
-            track = _properties(scene)
-            outcome.tracks.append(track)
-            finished(track)
+            add(_properties(scene))
     return outcome
 
 
-def follow(method: Method, scene: Scene, report: Report) -> Track:
-    """Let one method learn the tasks of a scene in order, and judge it after each."""
+def facts(material: Material, settings: LearnSettings) -> dict[str, Any]:
+    """All that results depend on besides the order."""
+    extractors = material.empty
+    return {
+        "images": identity([sample.path for sample in material.samples]),
+        "tasks": [
+            (task.name, task.classes, [[c for _, c in part] for part in (task.train, task.test)])
+            for task in material.tasks
+        ],
+        "design": to_dict(extractors.design),
+        "backbone": extractors.sha256(),
+        "preprocess": to_dict(material.maker.preprocess),
+        "settings": to_dict(settings),
+    }
+
+
+def follow(method: Method, scene: Scene, report: Report, kept: Kept) -> list[Track]:
+    """Let one method learn the tasks of a scene in order, and judge it after each.
+
+    Args:
+        method: has learnt nothing yet.
+        scene: of the tasks.
+        report: called with training steps done and in all.
+        kept: steps that were learnt before.
+
+    Returns:
+        A track for each of its names.
+    """
     tasks = len(scene.names)
-    multi, binary = np.full((tasks, tasks), np.nan), np.full((tasks, tasks), np.nan)
-    seconds: list[float] = []
-    logits: list[NDArray[np.float64]] = []
-    for step in range(tasks):
-        if method.last_only and step < tasks - 1:
-            continue
+    first = tasks - 1 if method.last_only else 0
+    if kept.steps:
+        first = kept.steps[-1].number + 1
+        if not kept.is_whole:
+            method.restore(first - 1, kept.state)
+    for step in range(first, tasks):
         started = time.perf_counter()
         method.learn(step, report)
-        seconds.append(round(time.perf_counter() - started, 1))
-        logits = []
-        for task in range(step + 1):
-            images = scene.judged(task)
-            logits.append(method.logits(images))
-            called = logits[-1].argmax(axis=1)
-            multi[task, step] = multi_real_accuracy(scene.labels[images], called, scene.real)
-            binary[task, step] = binary_accuracy(scene.labels[images], called, scene.real)
+        seconds = round(time.perf_counter() - started, 1)
+        kept.add(_judged(method, scene, step, seconds), method.state(), is_last=step == tasks - 1)
+    return [_track(i, name, scene, kept.steps) for i, name in enumerate(method.names)]
+
+
+def _judged(method: Method, scene: Scene, step: int, seconds: float) -> Step:
+    by_task = [method.logits(scene.judged(task)) for task in range(step + 1)]
+    by_name = list(zip(*by_task, strict=True))
+    called = [[part.argmax(axis=1).tolist() for part in logits] for logits in by_name]
+    is_last = step == len(scene.names) - 1
+    mean_ap = [_mean_ap(logits, scene) if is_last else None for logits in by_name]
+    return Step(step, seconds, called, mean_ap)
+
+
+def _track(index: int, name: str, scene: Scene, steps: Sequence[Step]) -> Track:
+    """What the steps say of one of a method's names."""
+    tasks = len(scene.names)
     labels = [scene.labels[scene.judged(task)] for task in range(tasks)]
-    called = np.concatenate([part.argmax(axis=1) for part in logits])
+    multi, binary = np.full((tasks, tasks), np.nan), np.full((tasks, tasks), np.nan)
+    called: list[NDArray[np.int_]] = []
+    for step in steps:
+        called = [np.array(part, dtype=np.int_) for part in step.called[index]]
+        for task, (true, found) in enumerate(zip(labels[: len(called)], called, strict=True)):
+            multi[task, step.number] = multi_real_accuracy(true, found, scene.real)
+            binary[task, step.number] = binary_accuracy(true, found, scene.real)
+    mean_ap = steps[-1].mean_ap[index]
     return Track(
-        method=method.name,
+        method=name,
         order=scene.names,
         multi=Sequential(multi),
         binary=Sequential(binary),
-        mean_ap=_mean_ap(labels, logits, scene),
-        confusion=confusion(np.concatenate(labels), called, len(scene.classes)),
+        mean_ap=float("nan") if mean_ap is None else mean_ap,
+        confusion=confusion(np.concatenate(labels), np.concatenate(called), len(scene.classes)),
         classes=tuple(f"{c.task}/{c.name}" for c in scene.classes),
-        seconds=tuple(seconds),
+        right=_right(scene, labels, called),
+        seconds=tuple(step.seconds for step in steps),
     )
 
 
-def _mean_ap(
-    labels: Sequence[NDArray[np.int_]], logits: Sequence[NDArray[np.float64]], scene: Scene
-) -> float:
+def _right(
+    scene: Scene, labels: Sequence[NDArray[np.int_]], called: Sequence[NDArray[np.int_]]
+) -> Right:
+    return {
+        name: is_right(true, found, scene.real).astype(int).tolist()
+        for name, true, found in zip(scene.names, labels, called, strict=True)
+    }
+
+
+def _mean_ap(logits: Sequence[Logits], scene: Scene) -> float | None:
+    """Over tasks that have both kinds; None where no task has."""
+    labels = [scene.labels[scene.judged(task)] for task in range(len(logits))]
     both = [i for i, own in enumerate(labels) if len(set(scene.real[own].tolist())) == 2]
     if not both or scene.real.all() or not scene.real.any():
-        return float("nan")
+        return None
     chances = [probabilities(logits[i], 1.0) for i in both]
     return mean_average_precision([labels[i] for i in both], chances, scene.real)
 
@@ -176,18 +243,6 @@ def _properties(scene: Scene) -> Track:
     tests = [scene.judged(i) for i in range(tasks)]
     paths = [sample.path for sample in scene.material.samples]
     called = properties_accuracy(paths, train, tests, scene.labels)
-    multi, binary = np.full((tasks, tasks), np.nan), np.full((tasks, tasks), np.nan)
-    for task, (images, found) in enumerate(zip(tests, called, strict=True)):
-        multi[task, -1] = multi_real_accuracy(scene.labels[images], found, scene.real)
-        binary[task, -1] = binary_accuracy(scene.labels[images], found, scene.real)
-    labels = np.concatenate([scene.labels[images] for images in tests])
-    return Track(
-        method=PROPERTIES,
-        order=scene.names,
-        multi=Sequential(multi),
-        binary=Sequential(binary),
-        mean_ap=float("nan"),
-        confusion=confusion(labels, np.concatenate(called), len(scene.classes)),
-        classes=tuple(f"{c.task}/{c.name}" for c in scene.classes),
-        seconds=(round(time.perf_counter() - started, 1),),
-    )
+    seconds = round(time.perf_counter() - started, 1)
+    step = Step(tasks - 1, seconds, [[part.tolist() for part in called]], [None])
+    return _track(0, PROPERTIES, scene, [step])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from fakescan.attribute.design import PAPER, Preset
 from fakescan.data.augment import Augmentation
 from fakescan.errors import ConfigError
 
@@ -53,7 +54,36 @@ class LearnSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} lies in [0, 1), got {getattr(self, name)}")
 
+    @classmethod
+    def of(cls, preset: Preset, **given: Any) -> LearnSettings:
+        """The settings of a preset, but for those that are given and not None.
+
+        Raises:
+            ConfigError: one that the preset fixes, or out of range.
+        """
+        asked = {name: value for name, value in given.items() if value is not None}
+        if preset != PAPER:
+            return cls(**asked)
+        if fixed := sorted(FIXED & asked.keys()):
+            raise ConfigError(f"{fixed[0]}: fixed by preset {PAPER}")
+        return cls(**(PUBLISHED | asked))
+
     @property
     def kept(self) -> int:
         """Exemplars kept in all; 0 with mode `none`."""
         return 0 if self.memory_mode == "none" else self.memory
+
+
+PUBLISHED: dict[str, Any] = {
+    "epochs": 50,
+    "batch_size": 32,
+    "memory": 500,
+    "memory_mode": "paths",
+    "weight_decay": 1e-6,
+    "diversity": 0.1,
+    "held_out": 0.0,
+    "augmentation": Augmentation(recipe="crop"),
+}
+"""Of preset lorax-paper; its learning rates are in `fakescan.attribute.published`."""
+FIXED = frozenset(("lr", "draws"))
+"""What that preset does not let anybody choose."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fakescan.train.probe import MAX_STEPS, TOLERANCE, moments
+from fakescan.train.probe import minimise, moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +99,13 @@ def _minimise(
     rows, y, w = torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(weights)
     first, others = torch.from_numpy(start), torch.from_numpy(fixed)
     theta = torch.zeros(start.shape[1], x.shape[1] + 1, dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS(
-        [theta],
-        max_iter=MAX_STEPS,
-        history_size=20,
-        tolerance_grad=TOLERANCE,
-        line_search_fn="strong_wolfe",
-    )
 
-    def closure() -> Tensor:
-        solver.zero_grad()
+    def loss() -> Tensor:
         logits = torch.cat([others, first + rows @ theta[:, :-1].T + theta[:, -1]], dim=-1)
         losses = functional.cross_entropy(logits, y, reduction="none")
-        total = (w * losses).sum() + l2 / 2 * theta[:, :-1].square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
+        return (w * losses).sum() + l2 / 2 * theta[:, :-1].square().sum()
 
-    solver.step(closure)  # type: ignore[no-untyped-call]
+    minimise(theta, loss)
     return theta.detach()
 
 

@@ -14,17 +14,20 @@ from torch import Tensor
 
 import fakescan
 from fakescan.attribute import bundle
+from fakescan.attribute.adapters import Extractors
 from fakescan.attribute.attributor import Attributor
 from fakescan.attribute.bundle import Manifest, Memory, Stored, TaskRecord
-from fakescan.attribute.design import Design
+from fakescan.attribute.design import PAPER, Design
 from fakescan.attribute.exemplars import Exemplar, copy_name, index_text, read_index
 from fakescan.attribute.extractors import SharedTrunk
+from fakescan.attribute.gated import HALF, GatedExtractors
 from fakescan.attribute.settings import MemoryMode
 from fakescan.attribute.softmax import Linear
 from fakescan.config import to_dict
 from fakescan.errors import AttributorError, ConfigError
 from fakescan.image import Preprocess
 from fakescan.model.backbone import Backbone, BackboneConfig, load_backbone
+from fakescan.model.convit import load_convit
 from fakescan.train.settings import DEFAULT_LEVELS
 from fakescan.train.trunk import Rows
 
@@ -48,21 +51,38 @@ def init(folder: Path, backbone: BackboneConfig, design: Design) -> Manifest:
         ConfigError: the folder is not empty, or the design does not fit the backbone.
         WeightsError: the backbone cannot be had.
     """
-    loaded = load_backbone(backbone)
-    design = with_levels(design, loaded)
-    extractors = SharedTrunk(loaded.tower, design)
-    tower = extractors.base.tower
-    info = replace(loaded.info, sha256=tower.sha256(), tower=to_dict(tower.config))
+    if design.preset == PAPER:
+        convit, info = load_convit(backbone.name, backbone.weights)
+        design = GatedExtractors(convit).design
+        preprocess = Preprocess(image_px=convit.image_px, mean=HALF, std=HALF)
+    else:
+        loaded = load_backbone(backbone)
+        design = with_levels(design, loaded)
+        tower = SharedTrunk(loaded.tower, design).base.tower
+        info = replace(loaded.info, sha256=tower.sha256(), tower=to_dict(tower.config))
+        preprocess = Preprocess(image_px=tower.config.image_px)
     manifest = Manifest(
         version=fakescan.__version__,
         design=design,
         backbone=info,
         backbone_name=backbone.name,
         backbone_weights=backbone.weights.absolute() if backbone.weights else None,
-        preprocess=Preprocess(image_px=tower.config.image_px),
+        preprocess=preprocess,
     )
     bundle.create(folder, manifest)
     return manifest
+
+
+def empty_extractors(backbone: BackboneConfig, design: Design) -> Extractors:
+    """Extractors of no task.
+
+    Raises:
+        ConfigError: a block or level that the backbone has not.
+        WeightsError: the backbone cannot be had.
+    """
+    if design.preset == PAPER:
+        return GatedExtractors(load_convit(backbone.name, backbone.weights)[0])
+    return SharedTrunk(load_backbone(backbone).tower, design)
 
 
 def with_levels(design: Design, backbone: Backbone) -> Design:
@@ -98,10 +118,10 @@ def open_bundle(
         name=manifest.backbone_name, weights=weights or manifest.backbone_weights
     )
     try:
-        extractors = SharedTrunk(load_backbone(config).tower, manifest.design)
+        extractors = empty_extractors(config, manifest.design)
     except ConfigError as e:
         raise AttributorError(f"{folder}: made for another backbone ({e})") from e
-    found = extractors.base.tower.sha256()
+    found = extractors.sha256()
     if found != manifest.backbone.sha256:
         raise AttributorError(
             f"{folder}: learnt on {manifest.backbone.name} ({manifest.backbone.sha256[:12]}), "
@@ -130,7 +150,7 @@ def tensors(folder: Path, stored: Stored) -> dict[str, Tensor]:
         raise AttributorError(f"{folder / stored.path}: not a safetensors file ({e})") from e
 
 
-def _linear(folder: Path, manifest: Manifest, extractors: SharedTrunk) -> Linear | None:
+def _linear(folder: Path, manifest: Manifest, extractors: Extractors) -> Linear | None:
     if manifest.head is None:
         return None
     found = tensors(folder, manifest.head)
@@ -168,7 +188,7 @@ class Change:
     mode: MemoryMode
 
 
-def save_adapter(folder: Path, manifest: Manifest, extractors: SharedTrunk) -> Stored:
+def save_adapter(folder: Path, manifest: Manifest, extractors: Extractors) -> Stored:
     """Write the newest task's adapters under a name that was never used."""
     data = safetensors.torch.save(extractors.state_of(len(extractors.tasks) - 1))
     return bundle.write_file(folder, f"adapters/task_{manifest.next_task:03d}.safetensors", data)

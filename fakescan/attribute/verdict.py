@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fakescan.attribute.intervals import difference, interval
+from fakescan.evaluate.intervals import UNKNOWN, Estimate
 from fakescan.evaluate.paper import read_rows
 
 FIGURES = ("AAF", "AA", "BWT", "binary_AAF", "mAP")
@@ -18,6 +20,7 @@ LORAX, NEAREST, PROBE, TUNED, JOINT = (
     "fine-tuning",
     "joint training",
 )
+PROBE_AROUND = "linear probe, around"
 PAPER_METHODS = ("LoRAX", "Fine-tuning", "DER w/o P", "MEMO", "DyTox")
 
 
@@ -44,16 +47,26 @@ def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines of a table: a method each, means over orders, in percent."""
     yield (
-        f"{'method':<24}{'orders':>6}{'AAF':>8}{'(range)':>14}{'AA':>8}{'BWT':>8}"
+        f"{'method':<24}{'orders':>6}{'AAF':>8}{'(range)':>14}{'(95 %)':>14}{'AA':>8}{'BWT':>8}"
         f"{'real/fake':>11}{'mAP':>8}{'s/task':>9}"
     )
     for method, figures in means(rows).items():
         span = f"({100 * figures['lowest']:.1f}-{100 * figures['highest']:.1f})"
+        bounds = _bounds(_interval(rows, method))
         cells = [_percent(figures[name]) for name in FIGURES]
         yield (
-            f"{method:<24}{figures['orders']:>6.0f}{cells[0]:>8}{span:>14}{cells[1]:>8}"
-            f"{cells[2]:>8}{cells[3]:>11}{cells[4]:>8}{figures['seconds']:>9.1f}"
+            f"{method:<24}{figures['orders']:>6.0f}{cells[0]:>8}{span:>14}{bounds:>14}"
+            f"{cells[1]:>8}{cells[2]:>8}{cells[3]:>11}{cells[4]:>8}{figures['seconds']:>9.1f}"
         )
+
+
+def _interval(rows: Sequence[Mapping[str, Any]], method: str) -> Estimate:
+    found = [row["right"] for row in rows if row["method"] == method and "right" in row]
+    return interval(found) if found else UNKNOWN
+
+
+def _bounds(found: Estimate) -> str:
+    return f"({100 * found.low:.1f}-{100 * found.high:.1f})" if found.is_known else "-"
 
 
 def _percent(value: float) -> str:
@@ -66,22 +79,34 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if LORAX not in found:
         return
     own = found[LORAX]["AAF"]
-    for name in (NEAREST, PROBE, "linear probe, around", "fine-tuning, refitted"):
+    for name in (NEAREST, PROBE, PROBE_AROUND, "fine-tuning, refitted"):
         if name in found and own <= found[name]["AAF"]:
             yield (
                 f"LoRAX does not beat {name} here: {100 * own:.1f} against "
                 f"{100 * found[name]['AAF']:.1f}; the simpler method is to be preferred."
             )
-    if TUNED in found:
-        yield f"LoRAX against fine-tuning: {100 * (own - found[TUNED]['AAF']):+.1f} points of AAF."
-    if JOINT in found:
-        yield f"LoRAX against joint training: {100 * (own - found[JOINT]['AAF']):+.1f} points."
+    for name in (TUNED, PROBE_AROUND, JOINT):
+        if name in found:
+            points = f"{100 * (own - found[name]['AAF']):+.1f} points of AAF"
+            yield f"LoRAX against {name}: {points}{_paired(rows, name)}."
     properties = found.get("file properties")
     if properties is not None:
         yield (
             f"File properties alone reach {100 * properties['AAF']:.1f}: so much may be told "
             "without any pixel."
         )
+
+
+def _paired(rows: Sequence[Mapping[str, Any]], other: str) -> str:
+    """The interval of LoRAX's AAF less another's, in words."""
+    both = [
+        [row["right"] for row in rows if row["method"] == method and "right" in row]
+        for method in (LORAX, other)
+    ]
+    if not all(both):
+        return ""
+    found = difference(*both)
+    return f" (95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
 
 
 def against_paper(rows: Sequence[Mapping[str, Any]], scenario: str, memory: int) -> Iterator[str]:

@@ -10,8 +10,11 @@ import typer
 
 from fakescan.cli import attribute_bundle, attribute_eval, options
 from fakescan.cli import attribute_options as shared
+from fakescan.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fakescan.attribute.answer import Rules
+    from fakescan.attribute.design import Design
     from fakescan.attribute.predict import Named
 
 app = typer.Typer(
@@ -24,6 +27,7 @@ class Preset(StrEnum):
     """How an attributor is built."""
 
     SHARED = "shared-trunk"
+    PAPER = "lorax-paper"
 
 
 class MemoryMode(StrEnum):
@@ -39,20 +43,32 @@ class MemoryMode(StrEnum):
 def init(
     attr: shared.NewAttributor,
     backbone: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
-            help="Frozen tower: an open_clip ViT, or builtin, the one in the shipped detector.",
+            help="Frozen tower: an open_clip ViT, or builtin, the one in the shipped detector; "
+            "with lorax-paper convit_base, convit_small or convit_tiny.",
+            show_default="builtin; lorax-paper: convit_base",
         ),
-    ] = "builtin",
+    ] = None,
     preset: Annotated[
-        Preset, typer.Option(help="shared-trunk: adapters in the last blocks only.")
+        Preset,
+        typer.Option(
+            help="shared-trunk: adapters in the last blocks only; lorax-paper: as published, on "
+            "ConViT, whose weights --backbone-weights gives."
+        ),
     ] = Preset.SHARED,
     backbone_weights: shared.BackboneWeights = None,
     last_blocks: Annotated[
-        int, typer.Option(metavar="K", help="Blocks with adapters, counted from the last.")
-    ] = 3,
-    rank: Annotated[int, typer.Option(metavar="R", help="Rank of each adapter.")] = 8,
+        int | None,
+        typer.Option(
+            metavar="K", help="Blocks with adapters, counted from the last.", show_default="3"
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(metavar="R", help="Rank of each adapter.", show_default="8"),
+    ] = None,
     level: Annotated[
         list[int] | None,
         typer.Option(
@@ -65,20 +81,32 @@ def init(
 ) -> None:
     """Make an attributor that knows no generator yet."""
     with shared.extra("init"):
-        from fakescan.attribute.design import Design
         from fakescan.attribute.store import init as make
-        from fakescan.model.backbone import BackboneConfig
+        from fakescan.model.backbone import BUILTIN, BackboneConfig
 
-        design = Design(
-            preset=preset.value,
-            last_blocks=last_blocks,
-            rank=rank,
-            head="final" if level == [0] else "levels",
-            levels=() if level == [0] else tuple(level or ()),
-        )
-        manifest = make(attr, BackboneConfig(name=backbone, weights=backbone_weights), design)
+        design = _design(preset, last_blocks, rank, level)
+        name = backbone or ("convit_base" if preset is Preset.PAPER else BUILTIN)
+        manifest = make(attr, BackboneConfig(name=name, weights=backbone_weights), design)
     shared.note(f"{attr}: knows nothing yet, on {manifest.backbone.name}")
     shared.note(f"next: fakescan attribute learn {attr} --task NAME --fake DIR --real DIR")
+
+
+def _design(
+    preset: Preset, last_blocks: int | None, rank: int | None, level: list[int] | None
+) -> Design:
+    from fakescan.attribute.design import PAPER, Design
+
+    if preset is Preset.PAPER:
+        asked = {"--last-blocks": last_blocks, "--rank": rank, "--level": level}
+        for name in [name for name, value in asked.items() if value is not None]:
+            raise ConfigError(f"{name}: fixed by preset {preset.value}")
+        return Design(preset=PAPER)
+    return Design(
+        last_blocks=3 if last_blocks is None else last_blocks,
+        rank=8 if rank is None else rank,
+        head="final" if level == [0] else "levels",
+        levels=() if level == [0] else tuple(level or ()),
+    )
 
 
 @app.command()
@@ -101,16 +129,24 @@ def learn(
         int, typer.Option(metavar="M", min=0, help="Old images kept in all, classes alike.")
     ] = 500,
     memory_mode: Annotated[
-        MemoryMode,
-        typer.Option(help="What is kept of each: its tokens, its path, a copy, or nothing."),
-    ] = MemoryMode.TOKENS,
-    epochs: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Passes over the images; 0: no adapter learns.")
-    ] = 8,
-    lr: Annotated[float, typer.Option(metavar="RATE", help="Highest learning rate.")] = 1e-3,
+        MemoryMode | None,
+        typer.Option(
+            help="What is kept of each: its tokens, its path, a copy, or nothing.",
+            show_default="tokens; lorax-paper: paths",
+        ),
+    ] = None,
+    epochs: shared.Epochs = None,
+    lr: shared.LearningRate = None,
+    batch_size: shared.BatchSize = 32,
     draws: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Random views of each image besides its middle.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Random views of each image besides its middle; lorax-paper draws its own.",
+            show_default="0",
+        ),
+    ] = None,
     false_unknown: Annotated[
         float,
         typer.Option(metavar="SHARE", help="Share of known generators' fakes called unknown."),
@@ -133,16 +169,19 @@ def learn(
     generators, reals = shared.images_of(fake, real or [])
     with shared.extra("learn"):
         from fakescan.attribute.book import Machine, NewTask
+        from fakescan.attribute.bundle import read_manifest
         from fakescan.attribute.learn import learn as learn_task
         from fakescan.attribute.settings import LearnSettings
         from fakescan.cli.training import Screen
         from fakescan.train.parallel import choose_device
 
-        settings = LearnSettings(
+        settings = LearnSettings.of(
+            read_manifest(attr).design.preset,
             memory=memory,
-            memory_mode=memory_mode.value,
+            memory_mode=memory_mode and memory_mode.value,
             epochs=epochs,
             lr=lr,
+            batch_size=batch_size,
             draws=draws,
             false_unknown=false_unknown,
             seed=seed,
@@ -160,10 +199,16 @@ def learn(
             f"{attr}: learnt {', '.join(names)} from {learnt.images} new and "
             f"{learnt.exemplars} old images in {learnt.seconds:.0f} s"
         )
-        shared.note(
-            f"unknown below a generator score of {rules.unknown_below:.3f}, which "
-            f"{rules.false_unknown:.0%} of known generators' held-out fakes do not reach"
-        )
+        shared.note(_limit(rules))
+
+
+def _limit(rules: Rules) -> str:
+    if not rules.unknown_below:
+        return "no fake is called unknown: there are no held-out fakes to fit that limit on"
+    return (
+        f"unknown below a generator score of {rules.unknown_below:.3f}, which "
+        f"{rules.false_unknown:.0%} of known generators' held-out fakes do not reach"
+    )
 
 
 @app.command()

@@ -51,8 +51,9 @@ def evaluate(
         ),
     ] = None,
     memory: Annotated[int, typer.Option(metavar="M", min=0, help="Exemplars in all.")] = 500,
-    epochs: Annotated[int, typer.Option(metavar="N", min=0, help="Passes over the images.")] = 8,
-    lr: Annotated[float, typer.Option(metavar="RATE", help="Highest learning rate.")] = 1e-3,
+    epochs: shared.Epochs = None,
+    lr: shared.LearningRate = None,
+    batch_size: shared.BatchSize = 32,
     test_share: Annotated[
         float, typer.Option(help="Share of each class judged on, where folders name no split.")
     ] = 0.3,
@@ -64,6 +65,13 @@ def evaluate(
             "-o",
             metavar="FILE",
             help="Write all figures (.json), the text (.txt) or the confusion (.png). Repeatable.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep every finished step there: the same command goes on where it was stopped.",
         ),
     ] = None,
     backbone_weights: shared.BackboneWeights = None,
@@ -85,20 +93,30 @@ def evaluate(
     orders = _orders(tasks, order)
     with shared.extra("eval"):
         from fakescan.attribute.book import Machine
+        from fakescan.attribute.bundle import read_manifest
         from fakescan.attribute.settings import LearnSettings
         from fakescan.cli.training import Screen
         from fakescan.train.parallel import choose_device
 
-        settings = LearnSettings(memory=memory, epochs=epochs, lr=lr, seed=seed)
+        settings = LearnSettings.of(
+            read_manifest(attr).design.preset,
+            memory=memory,
+            epochs=epochs,
+            lr=lr,
+            batch_size=batch_size,
+            seed=seed,
+        )
         machine = Machine(
             weights=backbone_weights, device=choose_device(device.value), workers=workers
         )
         with Screen(shared.stderr(), shared.verbosity(quiet, no_progress)) as screen:
-            outcome = _run(attr, tasks, orders, settings, machine, screen)
+            outcome = _run(attr, tasks, orders, settings, machine, screen, keep)
     name = (scenario or Scenario.HARD).value if cddb else None
     text = _text(outcome, name, memory)
     print(text, end="")
-    _write(output or (), outcome, text, {"memory": memory, "epochs": epochs, "scenario": name})
+    _write(
+        output or (), outcome, text, {"memory": memory, "epochs": settings.epochs, "scenario": name}
+    )
 
 
 def _tasks(
@@ -136,7 +154,9 @@ def _orders(tasks: list[TaskImages], asked: list[str] | None) -> list[list[int]]
     return orders
 
 
-def _run(attr: Path, tasks: Any, orders: Any, settings: Any, machine: Any, screen: Any) -> Outcome:
+def _run(
+    attr: Path, tasks: Any, orders: Any, settings: Any, machine: Any, screen: Any, keep: Path | None
+) -> Outcome:
     from fakescan.attribute.scene import gather
     from fakescan.attribute.sequence import Track, run
     from fakescan.attribute.store import open_bundle
@@ -151,7 +171,7 @@ def _run(attr: Path, tasks: Any, orders: Any, settings: Any, machine: Any, scree
             order = " > ".join(track.order)
             screen.note(f"{track.method}: AAF {100 * track.multi.final:.1f} ({order})")
 
-        return run(material, orders, settings, screen.learning, finished)
+        return run(material, orders, settings, screen.learning, finished, keep)
 
 
 def _text(outcome: Outcome, scenario: str | None, memory: int) -> str:
@@ -169,7 +189,7 @@ def _text(outcome: Outcome, scenario: str | None, memory: int) -> str:
 
 def _write(output: Any, outcome: Outcome, text: str, facts: dict[str, Any]) -> None:
     from fakescan.attribute.plot import confusion_plot
-    from fakescan.cli.lora_options import write_whole
+    from fakescan.cli.tables import write_whole
 
     for path in output:
         if path.suffix == ".txt":

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fakescan.cli.tables import Format as Format
+from fakescan.cli.tables import check_outputs as check_outputs
+from fakescan.cli.tables import needing, send
+from fakescan.cli.tables import note as note
 from fakescan.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -22,17 +25,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the JSON documents."""
-SUFFIXES = (".csv", ".json")
-
-
-class Format(StrEnum):
-    """How rows are written."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-
-
 NewAttributor = Annotated[
     Path, typer.Argument(metavar="ATTR", help="Folder for the attributor; new or empty.")
 ]
@@ -47,6 +39,24 @@ BackboneWeights = Annotated[
         show_default="where they were at init",
     ),
 ]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Passes over the images; 0: no adapter learns.",
+        show_default="8; lorax-paper: 50",
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATE",
+        help="Highest learning rate; lorax-paper has its own.",
+        show_default="0.001",
+    ),
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Images of one training step.")]
 FormatOption = Annotated[
     Format | None,
     typer.Option(
@@ -67,23 +77,11 @@ Output = Annotated[
 ]
 
 
-@contextmanager
-def extra(command: str) -> Iterator[None]:
-    """Name the package that is missing, in one line.
-
-    Raises:
-        ConfigError: one of the extra `train` is not installed.
-    """
+def extra(command: str) -> AbstractContextManager[None]:
+    """Name the package of the extra `train` that is missing, in one line."""
     from fakescan.cli.training import MISSING
 
-    try:
-        yield
-    except ModuleNotFoundError as e:
-        if (e.name or "").partition(".")[0] not in MISSING:
-            raise
-        raise ConfigError(
-            f"attribute {command}: needs the package {e.name}: pip install 'fakescan[train]'"
-        ) from e
+    return needing(MISSING, f"attribute {command}", "train")
 
 
 def images_of(
@@ -124,17 +122,6 @@ def _images(folder: Path, where: str) -> list[Path]:
     return found
 
 
-def check_outputs(outputs: Sequence[Path] | None) -> None:
-    """Refuse files of no known format before anything is computed.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    for path in outputs or ():
-        if path.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"{path}: no format for it; known: {', '.join(SUFFIXES)}")
-
-
 def write(
     command: str,
     columns: tuple[str, ...],
@@ -148,25 +135,17 @@ def write(
     Raises:
         OutputError: a file cannot be written.
     """
-    from fakescan.cli.lora_options import write_whole
     from fakescan.loras.table import Table, csv_text, text_table
 
     table = Table(command, columns, rows, facts)
+    if format_ is None and not outputs:
+        format_ = Format.TABLE if sys.stdout.isatty() else Format.CSV
     texts = {
         Format.TABLE: lambda: text_table(table),
         Format.CSV: lambda: csv_text(table),
-        Format.JSON: lambda: _document(table.command, rows, facts),
+        Format.JSON: lambda: _document(command, rows, facts),
     }
-    for path in outputs or ():
-        kind = Format.CSV if path.suffix.lower() == ".csv" else Format.JSON
-        write_whole(path, texts[kind]().encode("utf-8", "surrogateescape"))
-    if format_ is None and not outputs:
-        format_ = Format.TABLE if sys.stdout.isatty() else Format.CSV
-    if format_ is not None:
-        sys.stdout.flush()
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
-        sys.stdout.write(texts[format_]())
+    send(texts, format_, outputs)
 
 
 def _document(command: str, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
@@ -179,13 +158,6 @@ def _document(command: str, rows: Sequence[Mapping[str, Any]], facts: Mapping[st
         "rows": [dict(row) for row in rows],
     }
     return json.dumps(json.loads(json_text(values)), ensure_ascii=False, indent=1) + "\n"
-
-
-def note(text: str) -> None:
-    """A line on standard error, safe for a terminal."""
-    from fakescan.report.table import visible
-
-    print(visible(text), file=sys.stderr)
 
 
 def stderr() -> Console:

@@ -12,7 +12,7 @@ from fakescan.errors import ConfigError
 from fakescan.explain.folder import FigureFolder
 from fakescan.places.access import Access
 from fakescan.places.store import check_places
-from fakescan.places.uri import is_uri
+from fakescan.places.uri import is_uri, spread
 from fakescan.records import FLAGGED, Finding, Verdict
 from fakescan.report import FORMATS
 from fakescan.report.table import visible
@@ -42,8 +42,9 @@ def named(
     if is_null and listed is None:
         raise typer.BadParameter("--null needs --from-file")
     check([path for path in paths or () if not is_uri(path)])
-    check_places([path for path in paths or () if is_uri(path)], access)
-    targets: list[Target] = list(paths or ())
+    places = [place for path in paths or () for place in (spread(path) if is_uri(path) else [path])]
+    check_places([place for place in places if is_uri(place)], access)
+    targets: list[Target] = list(places)
     if listed is None:
         return targets
     if is_null or not is_uri_list(listed):

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fakescan.errors import ConfigError, OutputError
+from fakescan.cli.tables import Format as Format
+from fakescan.cli.tables import check_outputs as check_outputs
+from fakescan.cli.tables import needing, send
+from fakescan.cli.tables import note as note
 
 if TYPE_CHECKING:
     from fakescan.loras.table import Table
 
 EXTRA = ("matplotlib", "scipy", "sklearn")
 """Packages of the extra `lora`."""
-SUFFIXES = {".csv": "csv", ".json": "json"}
-
-
-class Format(StrEnum):
-    """How rows are written."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
 
 
 class Comparison(StrEnum):
@@ -105,61 +98,10 @@ def write(table: Table, format_: Format, outputs: Sequence[Path] | None) -> None
     """
     from fakescan.loras.table import WRITERS
 
-    for path in outputs or ():
-        text = WRITERS[SUFFIXES[path.suffix.lower()]](table)
-        write_whole(path, text.encode("utf-8", "surrogateescape"))
-    sys.stdout.flush()
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
-    sys.stdout.write(WRITERS[format_.value](table))
+    texts = {Format(name): partial(writer, table) for name, writer in WRITERS.items()}
+    send(texts, format_, outputs)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file; it appears whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as e:
-        raise OutputError(f"{path}: cannot be written ({e.strerror})") from e
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def check_outputs(outputs: Sequence[Path] | None) -> None:
-    """Refuse files of no known format before anything is computed.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    for path in outputs or ():
-        if path.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"{path}: no format for it; known: {', '.join(sorted(SUFFIXES))}")
-
-
-def note(text: str) -> None:
-    """A line on standard error, safe for a terminal."""
-    from fakescan.report.table import visible
-
-    print(visible(text), file=sys.stderr)
-
-
-@contextmanager
-def extra(command: str) -> Iterator[None]:
-    """Name the extra that is missing, in one line.
-
-    Raises:
-        ConfigError: a package of the extra is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as e:
-        if (e.name or "").partition(".")[0] not in EXTRA:
-            raise
-        raise ConfigError(
-            f"lora {command}: needs the package {e.name}: pip install 'fakescan[lora]'"
-        ) from e
+def extra(command: str) -> AbstractContextManager[None]:
+    """Name the extra that is missing, in one line."""
+    return needing(EXTRA, f"lora {command}", "lora")

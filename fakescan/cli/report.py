@@ -12,8 +12,12 @@ app = typer.Typer(
 )
 
 Reports = Annotated[
-    list[Path],
-    typer.Argument(metavar="REPORT...", help="Reports of scans: .json, .jsonl, .csv or .parquet."),
+    list[str],
+    typer.Argument(
+        metavar="REPORT...",
+        help="Reports of scans, .json, .jsonl, .csv or .parquet: files, or places in stores, also "
+        "folders and patterns there.",
+    ),
 ]
 Outputs = Annotated[
     list[str],
@@ -31,9 +35,11 @@ SHOWN = 20
 @app.command()
 def merge(
     reports: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="REPORT...", help="Reports of all shards of a scan: .json or .parquet."
+            metavar="REPORT...",
+            help="Reports of all shards of a scan, .json or .parquet: files, or places in stores, "
+            "also folders and patterns there.",
         ),
     ],
     output: Outputs,
@@ -44,9 +50,11 @@ def merge(
     missing, incomplete or there twice, and rows that are not of their shard.
     """
     from fakescan.cli.rewriting import write_outputs
+    from fakescan.places.access import Access
+    from fakescan.report.stored import find_reports
     from fakescan.scan.merge import merge as merged
 
-    write_outputs(merged(reports), output)
+    write_outputs(merged(find_reports(reports, Access())), output)
 
 
 @app.command()
@@ -63,27 +71,33 @@ def convert(
     Reports must be of one detector. Thumbnails are not stored in reports: an HTML page has none.
     """
     from fakescan.cli.rewriting import joined, write_outputs
+    from fakescan.places.access import Access
+    from fakescan.report.stored import find_reports
 
-    write_outputs(joined(reports, output, worst), output)
+    write_outputs(joined(find_reports(reports, Access()), output, worst), output)
 
 
 @app.command()
 def summarise(reports: Reports, json: AsJson = False) -> None:
     """Count verdicts, formats, reasons of errors and scores over any number of reports."""
     from fakescan.cli.rewriting import print_overview
+    from fakescan.places.access import Access
     from fakescan.report.overview import Overview
-    from fakescan.report.stored import open_report
+    from fakescan.report.stored import find_reports, open_report
 
     overview = Overview()
-    for path in reports:
-        overview.add(open_report(path).findings())
-    print_overview(overview, len(reports), is_json=json)
+    found = find_reports(reports, Access())
+    for place in found:
+        overview.add(open_report(place).findings())
+    print_overview(overview, len(found), is_json=json)
 
 
 @app.command()
 def diff(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The earlier report.")],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The later one.")],
+    before: Annotated[
+        str, typer.Argument(metavar="BEFORE", help="The earlier report: a file, or a URI.")
+    ],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="The later one.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write all changes there, as CSV."),

@@ -50,7 +50,7 @@ def write_outputs(report: Report, outputs: Sequence[str]) -> None:
     print(f"{report.summary.images} images: {counts}")
 
 
-def joined(paths: Sequence[Path], outputs: Sequence[str], worst: int | None) -> Report:
+def joined(paths: Sequence[str], outputs: Sequence[str], worst: int | None) -> Report:
     """The rows of several reports as one report.
 
     Args:

@@ -31,8 +31,10 @@ def train(
         Path, typer.Option("--out", "-o", metavar="RUN", help="Folder for the run; new or empty.")
     ],
     data: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="DATA...", help="Folders or manifests of labelled images."),
+        list[str] | None,
+        typer.Argument(
+            metavar="DATA...", help="Folders, manifests or tar shards of labelled images."
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -117,7 +119,9 @@ def train(
     """Train a detector on labelled images; whole sources are held out to judge and calibrate it.
 
     DATA is any tree whose leaves are called 0_real and 1_fake, real and fake, or nature and ai,
-    or a manifest with the columns path and label. Under torchrun every process takes its share.
+    or a manifest with the columns path and label, or shards in the WebDataset convention, here or
+    in a store, such as 's3://bucket/photos-{000..127}.tar'. Under torchrun every process takes its
+    share.
     """
     from fakescan.cli.training import Overrides, run_training  # loads torch
 

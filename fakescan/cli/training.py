@@ -19,21 +19,28 @@ from rich.progress import (
 
 from fakescan.config import from_dict, load, to_dict
 from fakescan.data.samples import require_root
+from fakescan.data.shards import is_shards
 from fakescan.errors import ConfigError
+from fakescan.places.uri import is_uri
 from fakescan.report.table import visible
 
 Overrides: TypeAlias = Mapping[tuple[str, ...], Any]
 """Place of a setting among the tables -> its value; None where the option was not given."""
 Verbosity: TypeAlias = Literal["quiet", "notes", "bar"]
 
-STAGES = {"trunk": "frozen blocks", "train": "training", "learn": "learning"}
-MISSING = {"torch", "open_clip", "safetensors", "tensorboard", "matplotlib", "onnx"}
+STAGES = {
+    "shards": "shards",
+    "trunk": "frozen blocks",
+    "train": "training",
+    "learn": "learning",
+}
+MISSING = {"torch", "open_clip", "safetensors", "tensorboard", "matplotlib", "onnx", "timm"}
 """Packages of the extra `train`."""
 
 
 def run_training(
     out: Path,
-    data: Sequence[Path],
+    data: Sequence[str],
     config: Path | None,
     given: Overrides,
     *,
@@ -42,8 +49,7 @@ def run_training(
     verbosity: Verbosity,
 ) -> None:
     """Train, and say on standard error how it goes."""
-    for root in data:  # before torch, which takes seconds to load, or is not there
-        require_root(root)
+    _require(data)  # before torch, which takes seconds to load, or is not there
     try:
         from fakescan.train.folder import read_run
         from fakescan.train.run import train
@@ -64,7 +70,7 @@ def run_training(
         settings = load(TrainConfig, config) if config else TrainConfig()
         settings = override(settings, options)
     if data:
-        settings = override(settings, {("data",): [_whole(path) for path in data]})
+        settings = override(settings, {("data",): [_rooted(root) for root in data]})
     console = Console(stderr=True)
     with Screen(console, verbosity) as screen:
         outcome = train(settings, out, resume=resume, device=device, listener=screen)
@@ -96,6 +102,16 @@ def override(settings: Any, options: Mapping[tuple[str, ...], Any]) -> Any:
 def _whole(value: Any) -> Any:
     """Paths as they can be found from anywhere, since they go into config.toml."""
     return value.absolute() if isinstance(value, Path) else value
+
+
+def _require(data: Sequence[str]) -> None:
+    for root in data:
+        if not is_shards(root):
+            require_root(Path(root))
+
+
+def _rooted(root: str) -> str:
+    return root if is_uri(root) else str(Path(root).absolute())
 
 
 class Screen:

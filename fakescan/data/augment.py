@@ -1,11 +1,13 @@
 """Random views for training: what may happen to a picture on its way to a folder.
 
-Two recipes. `varied`: a region is re-encoded, processed, rescaled, cut at native pixels, flipped
+Three recipes. `varied`: a region is re-encoded, processed, rescaled, cut at native pixels, flipped
 and re-encoded again, real and fake alike, so that size, format and compression carry no label.
 `paper`: shorter side to 256, Gaussian blur and JPEG with probability 0.1 each, random crop, flip.
+`crop`: native pixels at a random place, no more; small pictures are enlarged until they fit.
 
 Source: `paper`, the MoLE paper, section 4.1, with ranges and order of CNNDetection (Wang et al.,
-arXiv 1912.11035); `varied`, why: Grommelt et al., "Fake or JPEG?", arXiv 2403.17608.
+arXiv 1912.11035); `crop`, LoRAX, arXiv 2504.08149; `varied`, why: Grommelt et al., "Fake or
+JPEG?", arXiv 2403.17608.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ PAPER_QUALITY = (30, 100)
 class Augmentation:
     """Ranges of the random views."""
 
-    recipe: Literal["varied", "paper"] = "varied"
+    recipe: Literal["varied", "paper", "crop"] = "varied"
+    """What happens to a picture: see above; ranges below say to which recipe they belong."""
     scale_probability: float = 0.7
     """`varied`: how often the picture is rescaled; else its native pixels are cut."""
     scale: tuple[float, float] = (0.4, 1.2)
@@ -93,6 +96,8 @@ def draw(
     """One random view of an RGB image, (S, S, 3)."""
     if config.recipe == "paper":
         return _draw_paper(image, rng, config, image_px)
+    if config.recipe == "crop":
+        return _draw_crop(image, rng, image_px)
     scale = float(rng.uniform(*config.scale)) if rng.random() < config.scale_probability else 1.0
     resample = FILTERS[int(rng.integers(len(FILTERS)))]
     image = _random_region(image, rng, round(image_px / scale))
@@ -124,6 +129,14 @@ def _draw_paper(
     if rng.random() < config.jpeg_probability:
         image = through(image, "JPEG", int(rng.integers(PAPER_QUALITY[0], PAPER_QUALITY[1] + 1)))
     return np.asarray(_flip(_random_region(image, rng, image_px), rng), dtype=np.uint8)
+
+
+def _draw_crop(image: Image.Image, rng: np.random.Generator, image_px: int) -> NDArray[np.uint8]:
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        image = _random_region(image, rng, MAX_ASPECT * min(image.size))
+    if min(image.size) < image_px:
+        image = resize_short(image, image_px)
+    return np.asarray(_random_region(image, rng, image_px), dtype=np.uint8)
 
 
 def _random_region(image: Image.Image, rng: np.random.Generator, side: int) -> Image.Image:

@@ -8,7 +8,7 @@ picture about 32. Neither recognises a crop or a mirrored copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +49,9 @@ def perceptual_hash(image: Image.Image) -> int | None:
     return int(str(imagehash.phash(grey)), 16)
 
 
-def hash_files(paths: Sequence[Path]) -> list[int | None]:
-    """Hash of every image; None where it cannot be read."""
-    return [_hash_file(path) for path in paths]
+def hash_files(files: Iterable[Path | bytes]) -> list[int | None]:
+    """Hash of every image, by its path or its bytes; None where it cannot be read."""
+    return [_hash_file(file) for file in files]
 
 
 def near_duplicates(hashes: Sequence[int], *, max_bits: int = MAX_BITS) -> list[tuple[int, int]]:
@@ -72,8 +72,8 @@ def near_duplicates(hashes: Sequence[int], *, max_bits: int = MAX_BITS) -> list[
     return found
 
 
-def _hash_file(path: Path) -> int | None:
+def _hash_file(file: Path | bytes) -> int | None:
     try:
-        return difference_hash(open_picture(path).image)
+        return difference_hash(open_picture(file).image)
     except ImageError:
         return None

@@ -20,6 +20,7 @@ import numpy as np
 
 from fakescan.data.duplicates import hash_files, near_duplicates
 from fakescan.data.layouts import below_leaf
+from fakescan.data.parts import read_ahead
 from fakescan.data.samples import Sample, require_both_classes
 from fakescan.errors import DatasetError
 
@@ -149,7 +150,8 @@ def _content_links(samples: Sequence[Sample]) -> list[tuple[int, int]]:
 
 def _duplicate_links(samples: Sequence[Sample]) -> list[tuple[int, int]]:
     """Places of near-duplicates; images that cannot be read have none."""
-    hashes = hash_files([s.path for s in samples])
+    read = read_ahead(samples, lambda s: s.part)
+    hashes = hash_files(s.path if data is None else data for s, data in read)
     places = [i for i, value in enumerate(hashes) if value is not None]
     pairs = near_duplicates([value for value in hashes if value is not None])
     return [(places[a], places[b]) for a, b in pairs]

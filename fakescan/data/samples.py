@@ -1,4 +1,4 @@
-"""Labelled folders and manifests -> samples.
+"""Labelled folders and manifests -> samples. Tar shards: `fakescan.data.shards`.
 
 Folder layouts: `fakescan.data.layouts`. A manifest CSV has at least the columns path and label;
 source, split, generator, family, pair and derived_from are used when present, others are ignored.
@@ -9,15 +9,30 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from fakescan.data.layouts import LEAVES, Leaf, leaf_of, walk_labelled
 from fakescan.errors import DatasetError
+from fakescan.places.uri import shown
 
 LABELS = {**LEAVES, "0": 0, "1": 1}
 """What a manifest's label column may say, in lower case."""
+COLUMNS = ("source", "split", "generator", "family", "pair", "derived_from")
+"""What a manifest may say of an image besides its label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where the bytes of one image lie in a tar shard."""
+
+    shard: str
+    """A path or a URI."""
+    offset: int
+    size: int
+    tag: str
+    """Changes when the shard does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +40,7 @@ class Sample:
     """One labelled image that has not been opened."""
 
     path: Path
+    """The file; in a shard, its name there."""
     key: str
     """Path relative to the data's root, with `/`; names the sample in caches and seeds."""
     label: int
@@ -39,6 +55,15 @@ class Sample:
     """Shared by a real and the fake made from it; empty outside aligned pairs."""
     derived_from: str = ""
     """Key, or any other name, of the image it was made from."""
+    part: Part | None = None
+    """Where it lies, when it is no file of its own."""
+
+    @property
+    def place(self) -> str:
+        """What a person finds it by."""
+        if self.part is None:
+            return str(self.path)
+        return f"{shown(self.part.shard)}!/{self.path.as_posix()}"
 
 
 def require_root(root: Path) -> None:
@@ -69,10 +94,24 @@ def read_samples(root: Path, *, split: tuple[str, ...] | None = None) -> list[Sa
             f"{root}: no labelled images; expected leaf folders 0_real/1_fake, real/fake, "
             "nature/ai or real/GENERATOR, or a manifest.csv with the columns path and label"
         )
+    return of_splits(samples, split, str(root))
+
+
+def of_splits(samples: Sequence[Sample], split: tuple[str, ...] | None, where: str) -> list[Sample]:
+    """Samples of some splits, sorted by key.
+
+    Args:
+        samples: of one root.
+        split: names of splits; None takes all.
+        where: opens the message.
+
+    Raises:
+        DatasetError: there are none.
+    """
     wanted = [s for s in samples if split is None or s.split in split]
     if not wanted:
         known = ", ".join(sorted({s.split for s in samples} - {""})) or "none"
-        raise DatasetError(f"{root}: no sample of split {', '.join(split or ())}; known: {known}")
+        raise DatasetError(f"{where}: no sample of split {', '.join(split or ())}; known: {known}")
     return sorted(wanted, key=lambda s: s.key)
 
 
@@ -161,16 +200,30 @@ def _require_columns(names: Sequence[str], manifest: Path) -> None:
 
 def _from_row(row: dict[str, str], manifest: Path, where: str) -> Sample:
     values = {name: text or "" for name, text in row.items()}  # short rows hold None
+    if not values["path"]:
+        raise DatasetError(f"{where}: no path")
+    sample = labelled(values, PurePosixPath(values["path"]), where)
+    return replace(sample, path=manifest.parent / values["path"])
+
+
+def labelled(values: Mapping[str, str], name: PurePosixPath, where: str) -> Sample:
+    """The sample that columns describe.
+
+    Args:
+        values: at least `label`; the others of `COLUMNS` as far as they are there.
+        name: becomes path and key; its folders say what columns do not.
+        where: opens the message.
+
+    Raises:
+        DatasetError: the label is none.
+    """
     label = LABELS.get(values["label"].strip().lower())
     if label is None:
         raise DatasetError(f"{where}: label {values['label']!r}; known: real, fake")
-    if not values["path"]:
-        raise DatasetError(f"{where}: no path")
-    key = PurePosixPath(values["path"])
-    leaf = leaf_of(key.parent.parts, label)
+    leaf = leaf_of(name.parent.parts, label)
     return Sample(
-        path=manifest.parent / values["path"],
-        key=key.as_posix(),
+        path=Path(name),
+        key=name.as_posix(),
         label=label,
         source=values.get("source") or leaf.source,
         split=values.get("split") or leaf.split,

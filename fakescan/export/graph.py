@@ -30,6 +30,7 @@ from fakescan import __version__
 from fakescan.errors import ConfigError
 from fakescan.export.blocks import BlockWriter
 from fakescan.export.crops import fixture_crops
+from fakescan.export.ends import EndWriter
 from fakescan.export.integers import IntegerWriter
 from fakescan.export.nodes import Nodes
 from fakescan.export.precision import Storage
@@ -137,6 +138,7 @@ class GraphWriter:
         if self.nodes.storage.is_integer:
             integers = IntegerWriter(self.nodes, _ranges(model, metadata))
         self.blocks = BlockWriter(self.nodes, self.tower, model.config.mole, integers)
+        self.ends = EndWriter(self.nodes, self.tower)
         self.shares = ShareWriter(self.nodes, self.tower)
 
     def write(self) -> onnx.GraphProto:
@@ -146,13 +148,13 @@ class GraphWriter:
         if self.form.has_preprocessing:
             n.rename(SquareWriter(n, self.preprocess).write(), INPUT)
             given = _info(IMAGE, "H", "W", 3, kind=TensorProto.UINT8)
-        tokens = self._embed()
+        tokens = self.ends.embed()
         levels: list[str] = []
         for number in range(1, self.tower.blocks + 1):
             tokens = self.blocks.block(tokens, number)
             if number in self.config.levels:
                 levels.append(tokens)
-        features = self._level_vectors(levels) if levels else self._project(tokens)
+        features = self.ends.level_vectors(*levels) if levels else self.ends.project(tokens)
         logit = n.op("MatMul", features, n.plain("head.weight"))  # (B,)
         logit = n.op("Add", logit, n.plain("head.bias"))
         outputs = [self._logit(logit)]
@@ -169,47 +171,6 @@ class GraphWriter:
             return _info(OUTPUT_LOGIT, "B")
         self.nodes.rename(self.nodes.reduce("ReduceMean", logit, 0, keep=True), OUTPUT_LOGIT)
         return _info(OUTPUT_LOGIT, 1)
-
-    def _embed(self) -> str:
-        """Pixels -> (B, N, D): what enters block 1."""
-        n, width = self.nodes, self.tower.width
-        step = self.tower.patch_px
-        maps = n.op("Conv", INPUT, n.plain("conv1.weight"), strides=[step] * 2)
-        patches = n.op("Transpose", n.reshape(maps, (0, width, -1)), perm=[0, 2, 1])
-        batch = n.pick(n.op("Shape", INPUT), 0, 0, 1)  # (1,)
-        shape = n.op("Concat", batch, n.shape(1, width), axis=0)
-        first = n.op("Expand", n.plain("class_embedding"), shape)  # (B, 1, D)
-        tokens = n.op("Concat", first, patches, axis=1)  # (B, N, D)
-        tokens = n.op("Add", tokens, n.plain("positional_embedding"))
-        return n.norm(tokens, "ln_pre", self.tower.norm_eps) if self.tower.has_ln_pre else tokens
-
-    def _class_token(self, tokens: str) -> str:
-        """(B, N, D) -> (B, D)."""
-        return self.nodes.op("Gather", tokens, self.nodes.constant(np.array(0, np.int64)), axis=1)
-
-    def _patch_tokens(self, tokens: str) -> str:
-        """(B, N, D) -> (B, N - 1, D)."""
-        return self.nodes.pick(tokens, 1, 1, self.tower.tokens)
-
-    def _mean_patch(self, tokens: str) -> str:
-        """(B, N, D) -> (B, D)."""
-        return self.nodes.reduce("ReduceMean", self._patch_tokens(tokens), 1)
-
-    def _level_vectors(self, levels: list[str]) -> str:
-        """(B, N, D) after each level -> (B, F)."""
-        parts = [part(x) for x in levels for part in (self._class_token, self._mean_patch)]
-        return self.nodes.op("Concat", *parts, axis=-1)
-
-    def _project(self, tokens: str) -> str:
-        """(B, N, D) after the last block -> (B, embed_dim)."""
-        n, eps = self.nodes, self.tower.norm_eps
-        if self.tower.pool == "class":
-            pooled = n.norm(self._class_token(tokens), "ln_post", eps)
-        elif self.tower.pools_first:
-            pooled = n.norm(self._mean_patch(tokens), "ln_post", eps)
-        else:
-            pooled = self._mean_patch(n.norm(tokens, "ln_post", eps))
-        return n.op("MatMul", pooled, n.widen(n.matrix("proj")))
 
     def _routers(self) -> list[ValueInfoProto]:
         """(B, N, W) of each router -> (B, routers, N, W), and the column that each token takes."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from fakescan.export.blocks import Attention
+from fakescan.export.ends import EndWriter
 from fakescan.export.nodes import Nodes
 from fakescan.model.tower import TowerConfig
 
@@ -27,6 +28,7 @@ class ShareWriter:
     def __init__(self, nodes: Nodes, tower: TowerConfig) -> None:
         self.nodes = nodes
         self.tower = tower
+        self.ends = EndWriter(nodes, tower)
 
     def of_levels(self, levels: list[str]) -> str:
         """(B, N, D) after each level -> (B, N - 1)."""
@@ -35,7 +37,7 @@ class ShareWriter:
         for i, tokens in enumerate(levels):
             start = (2 * i + 1) * width
             weight = n.pick(n.plain("head.weight"), 0, start, start + width)  # (D,)
-            parts.append(n.op("MatMul", self._patches(tokens), weight))  # (B, N - 1)
+            parts.append(n.op("MatMul", self.ends.patch_tokens(tokens), weight))  # (B, N - 1)
         return n.op("Mul", n.op("Sum", *parts), n.number(1 / (self.tower.tokens - 1)))
 
     def besides_levels(self, levels: list[str]) -> str:
@@ -44,7 +46,7 @@ class ShareWriter:
         parts = [n.plain("head.bias")]
         for i, tokens in enumerate(levels):
             weight = n.pick(n.plain("head.weight"), 0, 2 * i * width, (2 * i + 1) * width)  # (D,)
-            parts.append(n.op("MatMul", self._token(tokens, 0), weight))  # (B,)
+            parts.append(n.op("MatMul", self.ends.class_token(tokens), weight))  # (B,)
         return n.op("Sum", *parts)
 
     def of_last_block(self, tokens: str, attention: Attention) -> str:
@@ -52,7 +54,7 @@ class ShareWriter:
         n, tower = self.nodes, self.tower
         reads = self._reads()
         if tower.pool == "mean":
-            patches = self._patches(tokens)
+            patches = self.ends.patch_tokens(tokens)
             centre = n.reduce("ReduceMean", patches, 1) if tower.pools_first else patches
             shares = n.op("Div", n.op("MatMul", patches, reads), self._deviation(centre))
             return n.op("Mul", shares, n.number(1 / (tower.tokens - 1)))
@@ -68,7 +70,7 @@ class ShareWriter:
             "Gather", n.widen(attention.weights), n.constant(np.array(0, np.int64)), axis=2
         )
         taken = n.op("ReduceSum", n.op("Mul", weights, values), n.shape(1), keepdims=0)  # (B, N)
-        deviation = self._deviation(self._token(tokens, 0))  # (B, 1)
+        deviation = self._deviation(self.ends.class_token(tokens))  # (B, 1)
         return n.op("Div", n.pick(taken, 1, 1, tower.tokens), deviation)
 
     def _reads(self) -> str:
@@ -87,13 +89,3 @@ class ShareWriter:
         root = n.op("Sqrt", n.op("Add", spread, n.number(self.tower.norm_eps)))
         is_one = self.tower.pool == "class" or self.tower.pools_first
         return n.reshape(root, (-1, 1)) if is_one else root
-
-    def _token(self, tokens: str, number: int) -> str:
-        """(B, N, D) -> (B, D)."""
-        return self.nodes.op(
-            "Gather", tokens, self.nodes.constant(np.array(number, np.int64)), axis=1
-        )
-
-    def _patches(self, tokens: str) -> str:
-        """(B, N, D) -> (B, N - 1, D)."""
-        return self.nodes.pick(tokens, 1, 1, self.tower.tokens)

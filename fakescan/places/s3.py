@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from fakescan.places.access import Access, PlaceProblem, patiently
+from fakescan.places.patient import BlockFile
 from fakescan.places.problems import GONE, Problem, ShortRead
 from fakescan.places.store import Content, Entry, FsspecStore
+
+T = TypeVar("T")
 
 LISTERS = 8
 """Folders that are listed at once, the one that is yielded and those behind it."""
@@ -39,7 +44,6 @@ def s3_filesystem(access: Access) -> Any:
         },
         use_listings_cache=False,
         skip_instance_cache=True,
-        default_block_size=BLOCK_BYTES,
     )
     filesystem.retries = 1
     return filesystem
@@ -51,7 +55,7 @@ class S3Store(FsspecStore):
     def __init__(self, filesystem: Any, scheme: str, access: Access) -> None:
         super().__init__(filesystem, scheme, access)
         self._stop = threading.Event()
-        self._reading: set[Future[Content]] = set()
+        self._reading: set[Future[Any]] = set()
 
     def look(self, uri: str) -> Entry | None:
         """As `Store.look`: a HEAD; only what is no object is asked for as a folder."""
@@ -78,22 +82,18 @@ class S3Store(FsspecStore):
 
     def read(self, entry: Entry, end: int | None = None) -> Content:
         """As `Store.read`: one request, which also says what was read."""
-        stop = self._stop
+        return self._soon(lambda: self._get(entry.uri, end))
 
-        def pause(seconds: float) -> None:
-            stop.wait(seconds)
+    def read_range(self, entry: Entry, start: int, end: int) -> bytes:
+        """As `Store.read_range`."""
+        return self._soon(lambda: self._get_range(entry, start, end))
 
-        def ask() -> Content:
-            if stop.is_set():
-                raise CancelledError
-            coming = asyncio.run_coroutine_threadsafe(self._get_soon(entry.uri, end), self._fs.loop)
-            self._reading.add(coming)
-            try:
-                return coming.result()
-            finally:
-                self._reading.discard(coming)
-
-        return patiently(ask, self._access, pause)
+    def open(self, uri: str) -> io.RawIOBase:
+        """As `Store.open`."""
+        entry = self.look(uri)
+        if entry is None or entry.size is None:
+            raise PlaceProblem(Problem(GONE), 1)
+        return BlockFile(partial(self.read_range, entry), entry.size, BLOCK_BYTES)
 
     def abandon(self) -> None:
         """As `Store.abandon`."""
@@ -102,8 +102,37 @@ class S3Store(FsspecStore):
         for coming in tuple(self._reading):
             coming.cancel()
 
-    async def _get_soon(self, uri: str, end: int | None) -> Content:
-        return await asyncio.wait_for(self._get(uri, end), self._access.timeout_s)
+    def _soon(self, get: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What a request gives, tried again while that may help; `abandon` ends it."""
+        stop = self._stop
+
+        def pause(seconds: float) -> None:
+            stop.wait(seconds)
+
+        def ask() -> T:
+            if stop.is_set():
+                raise CancelledError
+            timed = asyncio.wait_for(get(), self._access.timeout_s)
+            coming = asyncio.run_coroutine_threadsafe(timed, self._fs.loop)
+            self._reading.add(coming)
+            try:
+                return coming.result()
+            finally:
+                self._reading.discard(coming)
+
+        return patiently(ask, self._access, pause)
+
+    async def _get_range(self, entry: Entry, start: int, end: int) -> bytes:
+        bucket, key, version = self._fs.split_path(entry.uri)
+        asked = {"Range": f"bytes={start}-{end - 1}"}
+        asked |= {"VersionId": version} if version else {}
+        asked |= {"IfMatch": entry.tag} if entry.tag else {}
+        answer = await self._fs._call_s3("get_object", Bucket=bucket, Key=key, **asked)
+        async with answer["Body"] as body:
+            data: bytes = await body.read()
+        if len(data) < end - start:
+            raise ShortRead
+        return data
 
     async def _get(self, uri: str, end: int | None) -> Content:
         bucket, key, version = self._fs.split_path(uri)

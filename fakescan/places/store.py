@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -53,11 +55,15 @@ class Store(Protocol):
         """The bytes of an object, or its first ones."""
         ...
 
+    def read_range(self, entry: Entry, start: int, end: int) -> bytes:
+        """The bytes of an object from `start` up to `end`, of no other version than the entry's."""
+        ...
+
     def abandon(self) -> None:
         """Let reads that go on fail at once, since nobody waits for them any more."""
         ...
 
-    def open(self, uri: str) -> PatientFile:
+    def open(self, uri: str) -> io.RawIOBase:
         """An object to read here and there; of what is not asked for, little is fetched."""
         ...
 
@@ -100,10 +106,21 @@ class FsspecStore:
 
         return Content(patiently(ask, self._access), entry)
 
+    def read_range(self, entry: Entry, start: int, end: int) -> bytes:
+        """As `Store.read_range`; this kind tells no versions apart."""
+
+        def ask() -> bytes:
+            data = cast(bytes, self._fs.cat_file(entry.uri, start=start, end=end))
+            if len(data) < end - start:
+                raise ShortRead
+            return data
+
+        return patiently(ask, self._access)
+
     def abandon(self) -> None:
         """As `Store.abandon`; this kind ends by its own timeouts."""
 
-    def open(self, uri: str) -> PatientFile:
+    def open(self, uri: str) -> io.RawIOBase:
         """As `Store.open`."""
         stream = patiently(lambda: cast(IO[bytes], self._fs.open(uri, "rb")), self._access)
         return PatientFile(stream, self._access)
@@ -147,11 +164,23 @@ def check_places(uris: list[str], access: Access) -> None:
     Raises:
         PlaceError: naming the first of them, and why.
     """
-    for uri in uris:
+
+    def look(store: Store, uri: str) -> None:
         try:
-            store_of(uri, access).look(uri)
+            store.look(uri)
         except PlaceProblem as e:
             raise PlaceError(f"{shown(uri)}: {_named(e, uri)}") from e
+
+    stores = [store_of(uri, access) for uri in uris]
+    if not uris:
+        return
+    with ThreadPoolExecutor(access.readers, thread_name_prefix="look") as pool:
+        coming = [pool.submit(look, *each) for each in zip(stores, uris, strict=True)]
+        try:
+            for found in coming:
+                found.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def check_folder(uri: str, access: Access) -> None:

@@ -32,6 +32,8 @@ LIBRARIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Schemes, and what to install for each."""
+MOST = 1_000_000
+"""Names that one brace pattern may stand for."""
 WEB = ("http", "https")
 """Schemes without folders."""
 
@@ -39,6 +41,26 @@ WEB = ("http", "https")
 def is_uri(text: str) -> bool:
     """Whether a text names a place by scheme, rather than a path on this machine."""
     return URI.match(text) is not None
+
+
+def spread(text: str) -> list[str]:
+    """What a brace pattern stands for, as in Bash: `a-{00..12}.tar`, `{train,val}/a.tar`, or both.
+
+    A text without one stands for itself.
+
+    Raises:
+        PlaceError: for more than `MOST` names, or a library is missing.
+    """
+    if "{" not in text:
+        return [text]
+    try:
+        import bracex
+
+        return bracex.expand(text, limit=MOST)
+    except ImportError as e:
+        raise PlaceError(f"{shown(text)}: braces need more: pip install 'fakescan[remote]'") from e
+    except bracex.ExpansionLimitException as e:
+        raise PlaceError(f"{shown(text)}: more than {MOST} names") from e
 
 
 def scheme_of(uri: str) -> str:

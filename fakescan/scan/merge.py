@@ -23,11 +23,11 @@ OWN = frozenset(
 SHOWN = 5
 
 
-def merge(paths: Sequence[Path]) -> Report:
+def merge(paths: Sequence[str | Path]) -> Report:
     """Join the reports of a scan's shards; rows come in order of the shards.
 
     Args:
-        paths: one JSON or Parquet report of each.
+        paths: one JSON or Parquet report of each, or its URI.
 
     Raises:
         ReportError: they do not belong together, one is missing or there twice; also while its

@@ -6,21 +6,21 @@ Source: torchrun's environment variables (RANK, WORLD_SIZE, LOCAL_RANK), PyTorch
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
 
-from fakescan.errors import ConfigError
+from fakescan.errors import ConfigError, FakescanError
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
 PATIENCE = timedelta(days=7)
-"""How long the others wait while the first builds the cache."""
+"""How long processes wait for each other while they build the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,40 @@ class Processes:
         box = [value]
         distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
+
+    def together(self, make: Callable[[], T]) -> list[T]:
+        """What every process makes, by rank; an error of one is raised in all.
+
+        Raises:
+            FakescanError: of the first process that had one.
+        """
+        if self.world == 1:
+            return [make()]
+        box: list[Any] = [None] * self.world
+        try:
+            mine: Any = make()
+        except FakescanError as e:
+            mine = e
+        distributed.all_gather_object(box, mine)
+        for found in box:
+            if isinstance(found, FakescanError):
+                raise found
+        return box
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What the first process makes, in all of them; so is its error.
+
+        Raises:
+            FakescanError: as it was there.
+        """
+        found = self.together(lambda: make() if self.is_first else None)[0]
+        return cast(T, found)
+
+    def part_of(self, items: Sequence[T]) -> Sequence[T]:
+        """This process's share of a list: neighbours, and as many as any other process has."""
+        return items[
+            len(items) * self.rank // self.world : len(items) * (self.rank + 1) // self.world
+        ]
 
     def share_tensors(self, tensors: Sequence[Tensor]) -> None:
         """Replace every tensor by the first process's."""

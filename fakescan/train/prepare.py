@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from fakescan import weights
 from fakescan.data.groups import Split
 from fakescan.data.samples import Sample, require_both_classes
+from fakescan.train.cached import CachedTrunks
 from fakescan.train.parallel import Processes
 from fakescan.train.sampling import Strata, stratify
+from fakescan.train.settings import CacheConfig
 from fakescan.train.start import Start
 from fakescan.train.trunk import TrunkMaker
-from fakescan.train.trunks import CachedTrunks, Draw, PlainTrunks, Trunks
+from fakescan.train.trunks import Draw, PlainTrunks, Trunks
 from fakescan.train.validate import Validator, main_samples, squares
 from fakescan.train.views import ViewPool
 
@@ -23,7 +26,7 @@ class Listener(Protocol):
     """Hears of a run while it goes on."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """So much of a stage (`trunk`, `train`) is done."""
+        """So much of a stage (`shards`, `trunk`, `train`) is done."""
         ...
 
     def note(self, text: str) -> None:
@@ -58,7 +61,7 @@ class Prepared:
 def prepare(
     begun: Start, split: Split, pool: ViewPool, processes: Processes, listener: Listener
 ) -> Prepared:
-    """See to the trunks of all draws, then sort the samples.
+    """See to the trunks of all draws, each process to its share, then sort the samples.
 
     Raises:
         ConfigError: the cache does not fit or cannot be written.
@@ -66,15 +69,11 @@ def prepare(
     """
     config = begun.config
     samples = [*split.train, *split.validation]
-    trunks = _trunks(begun, samples, pool)
-    unreadable: dict[int, str] = {}
-    if processes.is_first:
-        unreadable = trunks.prepare(
-            _draws(samples, len(split.train), begun),
-            lambda done, total: listener.progress("trunk", done, total),
-        )
-    unreadable = processes.share(unreadable)
-    trunks.refresh()
+    trunks = _trunks(begun, samples, pool, processes)
+    unreadable = trunks.prepare(
+        _draws(samples, len(split.train), begun),
+        lambda done, total: listener.progress("trunk", done, total),
+    )
     usable = [i for i in range(len(samples)) if i not in unreadable]
     in_train = [i for i in usable if i < len(split.train)]
     held_out = [i for i in usable if i >= len(split.train)]
@@ -97,12 +96,14 @@ def _left_out(samples: Sequence[Sample], unreadable: Mapping[int, str]) -> str:
         return ""
     first = min(unreadable)
     return (
-        f" without {len(unreadable)} unreadable images, such as {samples[first].path}"
+        f" without {len(unreadable)} unreadable images, such as {samples[first].place}"
         f" ({unreadable[first]})"
     )
 
 
-def _trunks(begun: Start, samples: Sequence[Sample], pool: ViewPool) -> Trunks:
+def _trunks(
+    begun: Start, samples: Sequence[Sample], pool: ViewPool, processes: Processes
+) -> Trunks:
     cache = begun.config.cache
     maker = TrunkMaker(
         begun.model,
@@ -111,11 +112,15 @@ def _trunks(begun: Start, samples: Sequence[Sample], pool: ViewPool) -> Trunks:
         rounds=cache.enabled or cache.rounds,
         precision=begun.config.trunk_precision,
     )
-    plain = PlainTrunks(maker, pool, samples)
+    plain = PlainTrunks(maker, pool, samples, processes)
     if not cache.enabled:
         return plain
-    folder = cache.folder or weights.cache_folder() / "trunk"
-    return CachedTrunks(plain, folder, cache.max_gb, begun.model.tower.sha256())
+    return CachedTrunks(plain, cache_folder(cache), cache.max_gb, begun.model.tower.sha256())
+
+
+def cache_folder(cache: CacheConfig) -> Path:
+    """Where the stores of all trunks are, and the indexes of shards."""
+    return cache.folder or weights.cache_folder() / "trunk"
 
 
 def _draws(samples: Sequence[Sample], in_train: int, begun: Start) -> list[Draw]:

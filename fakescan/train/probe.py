@@ -10,7 +10,7 @@ starts exactly here.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,24 @@ def thin(rows: Sequence[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
 
 def _minimise(x: Tensor, y: Tensor, w: Tensor, l2: float) -> tuple[Tensor, float]:
     theta = torch.zeros(x.shape[1] + 1, dtype=x.dtype, requires_grad=True)
+
+    def bce() -> Tensor:
+        logit = x @ theta[:-1] + theta[-1]
+        losses = functional.binary_cross_entropy_with_logits(logit, y, reduction="none")
+        return (w * losses).sum()
+
+    minimise(theta, lambda: bce() + l2 / 2 * theta[:-1].square().sum())
+    with torch.no_grad():
+        return theta.detach(), float(bce())
+
+
+def minimise(theta: Tensor, loss: Callable[[], Tensor]) -> None:
+    """Move parameters to where a smooth convex loss is least, by L-BFGS.
+
+    Args:
+        theta: a leaf that requires gradients; changed in place.
+        loss: of `theta` as it is, ().
+    """
     solver = torch.optim.LBFGS(
         [theta],
         max_iter=MAX_STEPS,
@@ -115,20 +133,13 @@ def _minimise(x: Tensor, y: Tensor, w: Tensor, l2: float) -> tuple[Tensor, float
         line_search_fn="strong_wolfe",
     )
 
-    def bce() -> Tensor:
-        logit = x @ theta[:-1] + theta[-1]
-        losses = functional.binary_cross_entropy_with_logits(logit, y, reduction="none")
-        return (w * losses).sum()
-
     def closure() -> Tensor:
         solver.zero_grad()
-        total = bce() + l2 / 2 * theta[:-1].square().sum()
+        total = loss()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
     solver.step(closure)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        return theta.detach(), float(bce())
 
 
 def _free_bytes() -> int | None:

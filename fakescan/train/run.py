@@ -21,10 +21,11 @@ from fakescan.train.journal import Journal
 from fakescan.train.loop import Loop, Material
 from fakescan.train.parallel import Processes, joined
 from fakescan.train.plot import draw_losses
-from fakescan.train.prepare import Listener, Prepared, prepare
+from fakescan.train.prepare import Listener, Prepared, cache_folder, prepare
 from fakescan.train.probe import check_memory, fit_head, moments, restandardise, thin
 from fakescan.train.sampling import image_weights, source_weights
 from fakescan.train.settings import TrainConfig
+from fakescan.train.shards import ShardIndexer
 from fakescan.train.start import Start, start
 from fakescan.train.state import FILE as STATE
 from fakescan.train.state import Position
@@ -79,19 +80,22 @@ def train(
         WeightsError: the backbone cannot be had.
     """
     if not config.data:
-        raise ConfigError("no training data: name folders or manifests of labelled images")
+        raise ConfigError("no training data: name folders, manifests or tar shards of images")
     with joined(device) as processes:
         heard = listener if listener is not None and processes.is_first else Silence()
-        samples = read_roots(config.data, config.splits)
+        samples = read_roots(config.data, config.splits, _indexer(config, processes, heard))
         split = split_samples(samples, config.validation, config.seed, config.validation_sources)
         heard.note(split.note)
         begun = start(config, processes.device)
         runs = config.calibration_runs
         held_out = pool_held_out(runs, begun.config) if runs else None  # before hours of work
-        if processes.is_first:
+
+        def create() -> None:
             if not resume:
                 files.create_run(out)
             files.write_config(out, begun.config)
+
+        processes.from_first(create)
         recipe = ViewRecipe(
             begun.preprocess, config.augmentation, config.draw_seed, config.degradation
         )
@@ -112,6 +116,14 @@ def train(
                     verdict.facts["note"] = f"{len(config.calibration_runs)} other runs held out"
                 _write(out, begun, verdict)
         return Outcome(out, loop.position.total_steps, verdict.figures, verdict.band)
+
+
+def _indexer(config: TrainConfig, processes: Processes, listener: Listener) -> ShardIndexer:
+    return ShardIndexer(
+        processes=processes,
+        folder=cache_folder(config.cache) / "shards" if config.cache.enabled else None,
+        report=lambda done, total: listener.progress("shards", done, total),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ class CacheConfig:
 class TrainConfig:
     """A training run."""
 
-    data: tuple[Path, ...] = ()
-    """Folders or manifests of labelled images, aligned pairs among them."""
+    data: tuple[str, ...] = ()
+    """Folders, manifests or tar shards of labelled images, aligned pairs among them."""
     splits: tuple[str, ...] = ()
     """Rows of these splits, for manifests that name splits; empty: all rows."""
     seed: int = 0

@@ -1,22 +1,26 @@
 """Rows on disk: flat files that only grow, and one line of text for every whole row.
 
     layout.json    what a row is made of, and what made it
+    lock           held by the run that adds rows
     tokens.f16     (rows, N, D), absent where nothing is adapted
     normed.f16     (rows, N, D), only for a split trunk
     features.f32   (rows, F)
     rows.txt       line i names row i; it is written after the row's data has reached the disk
+    part-0001/     the same files but for the first, written by another process of a run
 
+Every process of a run writes a part of its own, the first one that above, and all read all parts.
 A build that is killed leaves data without lines; the next one cuts it off and goes on.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +33,9 @@ from fakescan.errors import ConfigError
 RESERVE_BYTES = 1 << 30
 """Left free on the disk."""
 FLUSH_ROWS = 32
-"""Rows that a kill may cost."""
+"""Rows that a kill may cost each process."""
+PART_BIT = 40
+"""Rows are numbered below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,23 @@ class Layout:
         return sum(map(self.row_bytes, self.arrays))
 
 
+class _Part:
+    """The files that one process writes."""
+
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        self.folder = folder
+        lines = _lines(folder / "rows.txt")
+        whole = min(_size(folder / n) // layout.row_bytes(n) for n in layout.arrays)
+        self.names = lines[:whole]
+        self.maps: dict[str, NDArray[Any]] = {
+            name: np.memmap(folder / name, kind, "r", shape=(len(self.names), *shape))
+            for name, (kind, shape) in layout.arrays.items()
+            if self.names
+        }
+
+
 class RowStore:
-    """The files of one trunk. Read by many, extended by one at a time."""
+    """The files of one trunk. Read by many, extended by one run at a time."""
 
     def __init__(self, folder: Path, layout: Layout, origin: dict[str, Any]) -> None:
         self.folder, self.layout = folder, layout
@@ -74,23 +95,24 @@ class RowStore:
         except OSError as e:
             raise ConfigError(f"trunk cache {folder}: cannot be written ({e.strerror})") from e
         self.rows: dict[str, int] = {}
-        self._maps: dict[str, NDArray[Any]] = {}
+        """Name of a row -> its number in its part, and above `PART_BIT` that of the part."""
+        self._parts: list[_Part] = []
         self.refresh()
 
     def refresh(self) -> None:
         """Take in what has been written since."""
-        lines = self._lines()
-        whole = min(self._size(n) // self.layout.row_bytes(n) for n in self.layout.arrays)
-        self.rows = {name: i for i, name in enumerate(lines[:whole])}
-        self._maps = {
-            name: np.memmap(self.folder / name, kind, "r", shape=(len(self.rows), *shape))
-            for name, (kind, shape) in self.layout.arrays.items()
-            if self.rows
+        folders = [self.folder, *sorted(self.folder.glob("part-*"))]
+        self._parts = [_Part(folder, self.layout) for folder in folders]
+        self.rows = {
+            name: (number << PART_BIT) | row
+            for number, part in enumerate(self._parts)
+            for row, name in enumerate(part.names)
         }
 
     def read(self, name: str, rows: Sequence[int]) -> NDArray[Any]:
         """Rows of one file, copied."""
-        return np.stack([self._maps[name][row] for row in rows])
+        parts, below = self._parts, (1 << PART_BIT) - 1
+        return np.stack([parts[row >> PART_BIT].maps[name][row & below] for row in rows])
 
     def has(self, name: str) -> bool:
         """Whether the rows of this store have such a part."""
@@ -121,12 +143,32 @@ class RowStore:
             )
 
     @contextmanager
-    def extending(self) -> Iterator[RowWriter]:
-        """Append rows; waits while another process does."""
-        with (self.folder / "lock").open("a") as lock:
-            _lock(lock)
+    def reserved(self) -> Iterator[None]:
+        """Keep other runs from adding rows; waits while one does.
+
+        Raises:
+            ConfigError: the file system cannot lock files.
+        """
+        with self._open(self.folder / "lock") as lock:
+            _lock(lock, wait=True)
             self.refresh()
-            writer = RowWriter(self)
+            yield
+
+    @contextmanager
+    def extending(self, number: int = 0, step: int = 1) -> Iterator[RowWriter]:
+        """Append rows to a part that no other process writes.
+
+        Args:
+            number: of the part; 0 only for the process that has reserved the store. Another part
+                that is taken is passed over: a process of a run that was stopped may hold it yet.
+            step: how far, so that the processes of one run never want the same.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        with ExitStack() as stack:
+            folder = self.folder if not number else self._free_part(number, step, stack)
+            writer = RowWriter(_Part(folder, self.layout), self.layout)
             try:
                 yield writer
                 writer.flush()
@@ -139,6 +181,21 @@ class RowStore:
                 writer.close()
                 self.refresh()
 
+    def _free_part(self, number: int, step: int, stack: ExitStack) -> Path:
+        while True:
+            folder = self.folder / f"part-{number:04}"
+            lock = stack.enter_context(self._open(folder / "lock"))
+            if _lock(lock, wait=False):
+                return folder
+            number += step
+
+    def _open(self, path: Path) -> IO[str]:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            return path.open("a")
+        except OSError as e:
+            raise ConfigError(f"trunk cache {self.folder}: {e.strerror}") from e
+
     def _declare(self, origin: dict[str, Any]) -> None:
         path = self.folder / "layout.json"
         if not path.exists():
@@ -146,33 +203,23 @@ class RowStore:
             partial.write_text(json.dumps(origin, indent=1, sort_keys=True), encoding="utf-8")
             partial.replace(path)
 
-    def _lines(self) -> list[str]:
-        path = self.folder / "rows.txt"
-        text = path.read_text(encoding="ascii") if path.exists() else ""
-        return text[: text.rfind("\n") + 1].split()
-
-    def _size(self, name: str) -> int:
-        path = self.folder / name
-        return path.stat().st_size if path.exists() else 0
-
 
 class RowWriter:
-    """Appends rows to a store; data first, names once the data is on disk."""
+    """Appends rows to a part; data first, names once the data is on disk."""
 
-    def __init__(self, store: RowStore) -> None:
-        self._store = store
-        done = len(store.rows)
+    def __init__(self, part: _Part, layout: Layout) -> None:
+        self._layout = layout
         self._files: dict[str, IO[bytes]] = {}
-        for name in store.layout.arrays:
-            self._files[name] = (store.folder / name).open("ab")
-            self._files[name].truncate(done * store.layout.row_bytes(name))
-        self._names = (store.folder / "rows.txt").open("ab")
-        self._names.truncate(sum(len(name) + 1 for name in store.rows))
+        for name in layout.arrays:
+            self._files[name] = (part.folder / name).open("ab")
+            self._files[name].truncate(len(part.names) * layout.row_bytes(name))
+        self._names = (part.folder / "rows.txt").open("ab")
+        self._names.truncate(sum(len(name) + 1 for name in part.names))
         self._waiting: list[str] = []
 
     def append(self, names: Sequence[str], arrays: dict[str, NDArray[Any]]) -> None:
         """Add rows; `arrays` holds one array for every file, a row each first."""
-        for file, (kind, shape) in self._store.layout.arrays.items():
+        for file, (kind, shape) in self._layout.arrays.items():
             data = np.ascontiguousarray(arrays[file], kind)
             if data.shape != (len(names), *shape):
                 raise ValueError(f"{file}: rows of {shape} expected, got {data.shape}")
@@ -202,13 +249,46 @@ def _sync(stream: IO[bytes]) -> None:
     os.fsync(stream.fileno())
 
 
-def _lock(stream: IO[str]) -> None:
-    """Held until the file is closed, or the process ends in whatever way."""
-    if sys.platform == "win32":
-        import msvcrt
+def _lines(path: Path) -> list[str]:
+    """Whole lines of a file; none of one that is not there."""
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return []
+    return text[: text.rfind("\n") + 1].split()
 
-        msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
-    else:
-        import fcntl
 
-        fcntl.flock(stream, fcntl.LOCK_EX)
+def _size(path: Path) -> int:
+    """Bytes of a file; it is opened, so that a network's file system asks for the present size."""
+    try:
+        with path.open("rb") as stream:
+            return os.fstat(stream.fileno()).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _lock(stream: IO[str], *, wait: bool) -> bool:
+    """Held until the file is closed, or the process ends in whatever way.
+
+    Returns:
+        False when another process holds it, and this one was not to wait.
+
+    Raises:
+        ConfigError: the file system cannot lock files.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as e:
+        if not wait and e.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise ConfigError(
+            f"{stream.name}: cannot be locked ({e.strerror}); choose another --cache-folder"
+        ) from e
+    return True

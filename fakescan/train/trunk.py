@@ -9,7 +9,7 @@ Shapes: B images, N tokens, D width, S image side, F features that the head read
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,26 @@ class Rows(NamedTuple):
     features: Tensor
     """(B, F) float32: what the head would read if no expert had been trained; only its frozen
     first part, where no more was asked for."""
+
+
+class Maker(Protocol):
+    """Turns crops into trunks."""
+
+    preprocess: Preprocess
+    device: torch.device
+
+    @property
+    def frozen_levels(self) -> int:
+        """How many of the features nothing that is trained can change."""
+        ...
+
+    def make(self, crops: NDArray[np.uint8], *, whole: bool = True) -> Rows:
+        """(B, S, S, 3) RGB bytes -> rows on the model's device; `whole`: all features."""
+        ...
+
+    def trunk(self, rows: Rows) -> Trunk:
+        """Rows as what is trained takes them, float32."""
+        ...
 
 
 class TrunkMaker:

@@ -53,6 +53,8 @@ class ViewJob:
     name: str
     """Of the sample or its pair; names the random numbers."""
     draw: int
+    data: bytes | None = None
+    """Of the file, where it lies in a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,15 @@ class View:
     error: str = ""
 
 
-def view_job(sample: Sample, number: int) -> ViewJob:
+def view_job(sample: Sample, number: int, data: bytes | None = None) -> ViewJob:
     """The job of one sample's draw; both members of a pair get the same random numbers."""
-    return ViewJob(sample.path, sample.pair or sample.key, number)
+    return ViewJob(sample.path, sample.pair or sample.key, number, data)
 
 
 def make_view(job: ViewJob, recipe: ViewRecipe) -> View:
     """Decode one file and cut one crop."""
     try:
-        image = open_picture(job.path).image
+        image = open_picture(job.path if job.data is None else job.data).image
         if job.draw <= CENTRE:
             squares = views(image, recipe.preprocess)
             return View(squares[min(CENTRE - job.draw, len(squares) - 1)])
@@ -144,8 +146,9 @@ class ViewPool:
 
 
 def default_workers() -> int:
-    """One less than processors, at least 1 and at most 16."""
-    return max(1, min(16, (os.cpu_count() or 2) - 1))
+    """One less than processors, at least 1 and at most 16; torchrun's processes share them."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(16, (os.cpu_count() or 2) // beside - 1))
 
 
 def _result(job: ViewJob, future: Future[View]) -> View:

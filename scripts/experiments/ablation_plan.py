@@ -196,7 +196,7 @@ def settings(
 ) -> TrainConfig:
     """How a recipe is trained; the trunk cache is shared by all with the same first block."""
     return TrainConfig(
-        data=(manifest,),
+        data=(str(manifest),),
         seed=seed,
         backbone=backbone,
         model=recipe.model,

@@ -11,7 +11,7 @@ from PIL import Image
 from fakescan.data.augment import Augmentation, draw, generator
 from fakescan.errors import ConfigError
 
-RECIPES = ("varied", "paper")
+RECIPES = ("varied", "paper", "crop")
 NOTHING = {"scale_probability": 0.0, "encode_before": 0.0, "encode_after": 0.0}
 
 
@@ -107,6 +107,22 @@ def test_paper_keeps_the_shorter_side_at_256():
     config = Augmentation(recipe="paper", blur_probability=0.0, jpeg_probability=0.0)
     view = draw(Image.fromarray(stripes), generator(0, "a", 0), config, 224)
     assert np.ptp(view) < 10
+
+
+def test_crop_cuts_native_pixels_at_many_places(photo):
+    image = photo(90, 70)
+    whole = np.asarray(image.convert("RGB"))
+    squares = {whole[y : y + 32, x : x + 32].tobytes() for y in range(39) for x in range(59)}
+    config = Augmentation(recipe="crop")
+    views = [draw(image, generator(0, "k", number), config, 32).tobytes() for number in range(9)]
+    assert squares.issuperset(views)
+    assert len(set(views)) == 9
+
+
+def test_crop_enlarges_what_is_too_small(photo):
+    view = draw(photo(16, 16), generator(0, "k", 0), Augmentation(recipe="crop"), 32)
+    expected = photo(16, 16).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
+    assert np.array_equal(view, np.asarray(expected))
 
 
 def test_varied_uses_both_encoders(photo):

@@ -1,6 +1,7 @@
 """Scans of a bucket: the same rows as on a disk, no more requests than needed, and every fault."""
 
 import io
+import json
 import tarfile
 import zipfile
 
@@ -227,6 +228,24 @@ def test_shards_of_a_webdataset_are_read_from_the_store(bucket, session):
     ]
     assert {f.error for f in findings} == {None}
     assert summary.skipped == {"not an image": 6}
+
+
+def test_a_brace_pattern_names_objects_in_its_order(bucket, tiny, tmp_path):
+    for i in range(8, 12):
+        bucket.put(f"photos/p-{i:03}.png", encoded(20 * i))
+    output = tmp_path / "r.jsonl"
+    place = f"s3://{bucket.name}/photos/p-{{009..011}}.png"
+    assert main(["scan", "-q", "--model", str(tiny), place, "-o", str(output)]) == 0
+    found = [json.loads(line)["path"] for line in output.read_text().splitlines()]
+    assert found == [f"s3://{bucket.name}/photos/p-{i:03}.png" for i in range(9, 12)]
+
+
+def test_the_first_of_a_brace_pattern_that_is_not_there_is_one_line(filled, tiny, capfd):
+    place = f"s3://{filled.name}/photos/{{dark,none,neither}}.png"
+    assert main(["scan", "--model", str(tiny), place]) == 2
+    assert capfd.readouterr().err == (
+        f"fakescan: s3://{filled.name}/photos/none.png: nothing has this name, or begins with it\n"
+    )
 
 
 def test_of_a_zip_in_the_store_only_the_members_that_are_wanted_are_fetched(bucket, session):

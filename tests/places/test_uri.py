@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from fakescan.errors import ConfigError, PlaceError
 from fakescan.places.access import Access, PlaceProblem, patiently
+from fakescan.places.patient import BlockFile
 from fakescan.places.problems import problem_of
 from fakescan.places.store import store_of
-from fakescan.places.uri import is_uri, name_of, scheme_of, shown
+from fakescan.places.uri import is_uri, name_of, scheme_of, shown, spread
 from fakescan.records import Summary
 from fakescan.scan.pipeline import ScanSettings, scan
 from fakescan.session import OnnxSession
@@ -58,6 +60,30 @@ def test_no_password_is_ever_shown(user, word):
 def test_parameters_of_an_address_are_no_part_of_the_name():
     assert name_of("https://h/a.png?x=b.txt").endswith("a.png")
     assert name_of("s3://b/what?.png").endswith("?.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("s3://b/s-{08..10}.tar", ["s3://b/s-08.tar", "s3://b/s-09.tar", "s3://b/s-10.tar"]),
+        ("{a,b}/{1..2}", ["a/1", "a/2", "b/1", "b/2"]),
+        ("s3://b/{x}.png", ["s3://b/{x}.png"]),
+        ("s3://b/a\\b.png", ["s3://b/a\\b.png"]),
+    ],
+)
+def test_braces_stand_for_names_as_in_bash(text, names):
+    assert spread(text) == names
+
+
+def test_braces_that_stand_for_too_many_names_are_refused_at_once():
+    with pytest.raises(PlaceError, match=r"^s3://b/\{1\.\.10{12}\}: more than 1000000 names$"):
+        spread("s3://b/{1..1000000000000}")
+
+
+def test_braces_without_their_library_are_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bracex", None)
+    with pytest.raises(PlaceError, match=r"braces need more: pip install 'fakescan\[remote\]'$"):
+        spread("s3://b/{1..2}")
 
 
 def test_a_problem_that_passes_is_asked_again_with_growing_waits():
@@ -124,3 +150,23 @@ def test_any_store_that_fsspec_knows_is_listed_and_read(tiny):
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(ConfigError, match=f"{name}: must be positive"):
         Access(**{name: 0})
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-40, 40), st.integers(0, 30)), max_size=20)
+)
+def test_a_file_in_blocks_reads_as_the_whole_does(steps):
+    data = bytes(range(40))
+    file = BlockFile(lambda start, end: data[start:end], len(data), 7)
+    whole = io.BytesIO(data)
+    for whence, offset, size in steps:
+        at = {0: 0, 1: whole.tell(), 2: len(data)}[whence] + offset
+        if at < 0:
+            with pytest.raises(OSError, match="before the start"):
+                file.seek(offset, whence)
+            continue
+        assert file.seek(offset, whence) == whole.seek(at)
+        reader = io.BufferedReader(file, 5)
+        assert reader.read(size) == whole.read(size)
+        reader.detach()
+        file.seek(whole.tell())
