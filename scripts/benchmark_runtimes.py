@@ -114,15 +114,14 @@ def _megabytes(file: Path) -> str:
 def _print(found: list[Result], sizes: dict[str, str], given: argparse.Namespace) -> None:
     print(f"{description()}; {given.threads} threads, {given.images} images, one square each,")
     print(f"the median of {given.rounds} rounds; torch {torch.__version__}; load {os.getloadavg()}")
-    print("\n| | images/s | times ONNX fp32 | MB | logit max | mean |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("\n| | images/s | times ONNX fp32 | ms of processor | MB | logit max | mean |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for one in found:
         drift = (one.drift_max, one.drift_mean)
         worst, mean = ("" if value is None else f"{value:.2g}" for value in drift)
         size = sizes.get(one.name, "")
-        print(
-            f"| {one.name} | {one.images_per_s:.2f} | {one.ratio:.2f} | {size} | {worst} | {mean} |"
-        )
+        speed = f"{one.images_per_s:.2f} | {one.ratio:.2f} | {one.processor_ms:.1f}"
+        print(f"| {one.name} | {speed} | {size} | {worst} | {mean} |")
 
 
 def _print_experts(scores: dict[str, Score], square: NDArray[np.uint8]) -> None:

@@ -5,13 +5,14 @@ Whatever else the machine does weighs on all of them; ratios are of the same rou
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fakescan.bench.clock import Span
 
 Score = Callable[[NDArray[np.uint8]], float]
 """A square (S, S, 3) -> its logit."""
@@ -26,6 +27,9 @@ class Result:
     name: str
     rounds: tuple[float, ...]
     """Seconds per image."""
+    processor: tuple[float, ...]
+    """Seconds of processor time of this process per image, all threads; on a busy machine steadier
+    than the clock on the wall."""
     ratios: tuple[float, ...]
     """How many times faster than the first contender, in each round."""
     drift_max: float | None = None
@@ -39,6 +43,11 @@ class Result:
         return 1 / median(self.rounds)
 
     @property
+    def processor_ms(self) -> float:
+        """The median, in milliseconds per image."""
+        return median(self.processor) * 1e3
+
+    @property
     def ratio(self) -> float:
         """The median."""
         return median(self.ratios)
@@ -49,8 +58,8 @@ def in_turns(
     rounds: int,
     images: int,
     progress: Progress = lambda _done, _all: None,
-) -> dict[str, list[float]]:
-    """Seconds per image of each, round by round; a first round warms up and does not count.
+) -> dict[str, list[Span]]:
+    """Seconds per image of each, on all clocks; a first round warms up and does not count.
 
     Args:
         runs: each scores all images once.
@@ -58,14 +67,14 @@ def in_turns(
         images: that each run scores.
         progress: called after each round.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[str, list[Span]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         progress(number, rounds + 1)
         for name in list(runs) if number % 2 else reversed(list(runs)):
-            start = time.perf_counter()
+            start = Span.now()
             runs[name]()
             if number:
-                seconds[name].append((time.perf_counter() - start) / images)
+                seconds[name].append((Span.now() - start) / images)
     progress(rounds + 1, rounds + 1)
     return seconds
 
@@ -109,8 +118,9 @@ def compare(
     results = [
         Result(
             name=name,
-            rounds=tuple(own),
-            ratios=tuple(base / s for base, s in zip(first, own, strict=True)),
+            rounds=tuple(span.wall_s for span in own),
+            processor=tuple(span.process_s for span in own),
+            ratios=tuple(a.wall_s / b.wall_s for a, b in zip(first, own, strict=True)),
             drift_max=away[name][0] if name in away else None,
             drift_mean=away[name][1] if name in away else None,
         )

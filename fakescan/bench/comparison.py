@@ -145,15 +145,22 @@ def _made(makes: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], list[str]
 
 def comparison_markdown(found: Comparison) -> str:
     """Conditions and a table, to paste."""
-    heads = ("", "images/s", "times as fast", "logit: largest difference", "mean")
-    lines = [*_conditions(found), "", f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---:|"]
+    heads = (
+        "",
+        "images/s",
+        "times as fast",
+        "ms of processor",
+        "logit: largest difference",
+        "mean",
+    )
+    lines = [*_conditions(found), "", f"| {' | '.join(heads)} |", "|---|" + "---:|" * 5]
     lines += [f"| {' | '.join(_row(result))} |" for result in found.results]
     return "\n".join(lines) + "\n"
 
 
 def comparison_table(found: Comparison) -> str:
     """Columns for a terminal."""
-    heads = ("", "images/s", "x stored", "logit max", "mean")
+    heads = ("", "images/s", "x stored", "cpu ms", "logit max", "mean")
     rows = [heads, *map(_row, found.results)]
     width = max(len(row[0]) for row in rows)
     lines = [f"{name:<{width}}" + "".join(f"{cell:>11}" for cell in cells) for name, *cells in rows]
@@ -190,7 +197,8 @@ def _row(result: Result) -> tuple[str, ...]:
     worst, mean = (
         "" if value is None else f"{value:.2g}" for value in (result.drift_max, result.drift_mean)
     )
-    return result.name, f"{result.images_per_s:,.2f}", f"{result.ratio:.2f}", worst, mean
+    cpu = f"{result.processor_ms:.1f}"
+    return result.name, f"{result.images_per_s:,.2f}", f"{result.ratio:.2f}", cpu, worst, mean
 
 
 def _is_readable(path: str) -> bool:
