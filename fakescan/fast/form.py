@@ -8,7 +8,7 @@ That is coarse, as a few channels of CLIP's tokens are far larger than all other
 go through a small product in float32, and are 0 in q; of what c_proj reads, the largest hidden
 units are computed in float32 beside the others. The LayerNorm in front of a map, written once more
 for it, does that, and takes away the middle of each channel's values, which the bias gives back.
-The first block's out_proj and c_proj stay in float32: most of the error would come from them.
+The first block's out_proj stays in float32, and so do more of its hidden units.
 
 After: Dettmers et al., "LLM.int8()", arXiv 2208.07339; Wei et al., "Outlier Suppression+", arXiv
 2304.09145. Differs from the papers: channels are chosen once, on a few photographs.
@@ -32,7 +32,10 @@ from fakescan.image import Preprocess
 VERSION = 1
 """Grows when the form of a file, and so its scores, changes."""
 QUIET_PER_LOUD = 24
-"""One in so many channels, and hidden units, stays in float32."""
+"""One in so many channels, and hidden units, stays in float32. Half as many make the error of the
+logit grow by two thirds, and save 5 % of the time."""
+FIRST_QUIET_PER_LOUD = 6
+"""The same of the first block's hidden units: most of the error would come from there."""
 
 
 def fast_form(model: bytes, preprocess: Preprocess, open_session: Open) -> bytes:
@@ -89,22 +92,19 @@ class _Writer:
             self._drop(mixing.out)
             how = [attribute("num_heads", mixing.heads)]
             self._own("MultiHeadAttention", mixing.q, mixing.k, mixing.v, to=mixing.out, how=how)
-        split = self._behind_norm(block.c_fc)
-        if is_first:
-            self._drop(block.c_fc.out)
-            self._product(split, block.c_fc, np.arange(len(block.c_fc.bias)), block.c_fc.out)
-        else:
+        if not is_first:
             last = block.out_proj
-            self._drop(last.out, block.c_proj.out)
+            self._drop(last.out)
             self._integer(last.x, last.q, last.scale, last.bias, last.out)
-            self._mlp(block, split)
+        self._drop(block.c_proj.out)
+        self._mlp(block, FIRST_QUIET_PER_LOUD if is_first else QUIET_PER_LOUD)
 
-    def _mlp(self, block: Block, split: _Split) -> None:
+    def _mlp(self, block: Block, quiet_per_loud: int) -> None:
         """Hidden units in two groups: those with the largest values in float32."""
-        fc, proj = block.c_fc, block.c_proj
+        fc, proj, split = block.c_fc, block.c_proj, self._behind_norm(block.c_fc)
         found = self.ranges[proj.x]
         size = np.maximum(found.high, -found.low)
-        loud = _largest(size)
+        loud = _largest(size, quiet_per_loud)
         units = np.setdiff1d(np.arange(len(size)), loud)
         active = self._activated(block, self._product(split, fc, units))
         if not len(loud):
@@ -135,7 +135,7 @@ class _Writer:
             raise ValueError(f"{linear.name}: reads what {norm.kind} gives")
         found = self.ranges[linear.x]
         middle = ((found.high + found.low) / 2).astype(np.float32)  # (D,)
-        loud = _largest((found.high - found.low) / 2)
+        loud = _largest((found.high - found.low) / 2, QUIET_PER_LOUD)
         is_quiet = np.ones(len(middle), np.float32)
         is_quiet[loud] = 0
         weight, bias = (self.graph.array(name) for name in norm.inputs[1:])
@@ -204,7 +204,7 @@ class _Writer:
         return f"fast_{self._count}"
 
 
-def _largest(size: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Channels with the largest sizes, rising: one in `QUIET_PER_LOUD`."""
-    order = np.argsort(-size, kind="stable")[: len(size) // QUIET_PER_LOUD]
+def _largest(size: NDArray[np.floating[Any]], quiet_per_loud: int) -> NDArray[np.int64]:
+    """Channels with the largest sizes, rising: one in so many."""
+    order = np.argsort(-size, kind="stable")[: len(size) // quiet_per_loud]
     return np.sort(order).astype(np.int64)

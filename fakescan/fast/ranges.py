@@ -39,7 +39,7 @@ def measure(
     session = open_session(graph.with_outputs(wanted).to_bytes())
     takes_image = session.get_inputs()[0].name == IMAGE
     found: dict[str, Range] = {}
-    for crop in _crops(preprocess):
+    for crop in photographs(preprocess):
         feed: dict[str, NDArray[Any]] = {IMAGE: crop}
         if not takes_image:
             feed = {INPUT: normalise(crop[np.newaxis], preprocess)}
@@ -50,8 +50,8 @@ def measure(
     return found
 
 
-def _crops(preprocess: Preprocess) -> list[NDArray[np.uint8]]:
-    """(S, S, 3) each."""
+def photographs(preprocess: Preprocess) -> list[NDArray[np.uint8]]:
+    """The middle squares of the twelve, (S, S, 3) each."""
     folder = resources.files("fakescan") / "export" / "fixtures"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".jpg"))
     pictures = (open_picture((folder / name).read_bytes()).image for name in names)

@@ -15,7 +15,7 @@ from fakescan.train.shards import ShardIndexer
 
 
 def read_roots(
-    roots: Sequence[str | Path], splits: tuple[str, ...], indexer: ShardIndexer
+    roots: Sequence[str], splits: tuple[str, ...], indexer: ShardIndexer
 ) -> list[Sample]:
     """Samples of all roots; where two share a key, the later one's root goes before it.
 
@@ -29,8 +29,7 @@ def read_roots(
     """
     samples: list[Sample] = []
     taken: set[str] = set()
-    names = list(map(str, roots))
-    parts = _parts(names)
+    parts = _parts(roots)
     for number, part in enumerate(parts):
         name = _name(part)
         for sample in _samples(part, splits or None, indexer):
@@ -42,14 +41,14 @@ def read_roots(
             taken.add(key)
             source = sample.source or (name if len(parts) > 1 else "")
             samples.append(replace(sample, key=key, source=source))
-    require_both_classes(samples, ", ".join(map(shown, names)))
+    require_both_classes(samples, ", ".join(shown(str(root)) for root in roots))
     return samples
 
 
 def _parts(roots: Sequence[str]) -> list[list[str]]:
     """Roots one by one, but for shards of the same folder."""
     found: dict[str, list[str]] = {}
-    for root in roots:
+    for root in map(str, roots):
         found.setdefault(f"{base_of(root)}/" if is_shards(root) else root, []).append(root)
     return list(found.values())
 

@@ -1,9 +1,12 @@
 import json
 
+import onnx
 import pytest
 from PIL import Image
 
 from fakescan.cli import main
+from fakescan.export.graph import build_graph
+from towers import tiny_metadata, tiny_model
 
 
 @pytest.fixture
@@ -60,3 +63,35 @@ def test_a_path_that_does_not_exist_is_one_clear_line(bench, tmp_path):
     code, out, err = bench(tmp_path / "nowhere")
     assert (code, out) == (2, "")
     assert err == f"fakescan: {tmp_path}/nowhere: no such file or folder\n"
+
+
+def test_it_compares_ways_to_score(bench, tmp_path):
+    model = tiny_model()
+    file = tmp_path / "tower.onnx"
+    onnx.save(build_graph(model, tiny_metadata(model, "int8")), file)
+    few = ("--images", 2, "--rounds", 1, "--format", "json")
+    code, out, _ = bench("--model", file, "--compare", *few)
+    values = json.loads(out)
+    assert code == 0
+    assert (values["images"], values["are_made"]) == (2, True)
+    names = [result["name"] for result in values["results"]]
+    assert {"as stored", "fast (int8-fast-1)", "fp32", "int8-static", "decoding alone"} < set(names)
+    assert values["left_out"] == []
+    for result in values["results"]:
+        assert len(result["rounds"]) == 1
+        assert result["images_per_s"] == pytest.approx(1 / result["rounds"][0], rel=1e-3)
+
+
+@pytest.mark.parametrize("format_", ["table", "markdown"])
+def test_a_comparison_is_a_table_with_its_conditions(bench, pictures, format_):
+    code, out, _ = bench(pictures, "--compare", "--rounds", 1, "--format", format_)
+    assert code == 0
+    assert "5 files, one square each; the median of 1 round, in turns" in out
+    assert "as stored" in out
+    assert "left out: bare dynamic int8: no transformer blocks in it" in out
+
+
+def test_threads_are_for_comparisons(bench):
+    code, _, err = bench("--threads", 1)
+    assert code == 2
+    assert "--threads: only with --compare" in err
