@@ -41,7 +41,7 @@ def read_roots(
             taken.add(key)
             source = sample.source or (name if len(parts) > 1 else "")
             samples.append(replace(sample, key=key, source=source))
-    require_both_classes(samples, ", ".join(map(shown, roots)))
+    require_both_classes(samples, ", ".join(shown(str(root)) for root in roots))
     return samples
 
 

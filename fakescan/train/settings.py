@@ -126,7 +126,8 @@ class TrainConfig:
     save_every: int = 50
     """Optimiser steps between two states that `--resume` can start from."""
     workers: int | None = None
-    """Processes that decode and draw; unset: one less than processors; 0: none."""
+    """Processes that decode and draw; unset: one less than processors, which the processes of
+    torchrun share; 0: none."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
 

@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from fakescan.cli import main
-from fakescan.places import s3
-from fakescan.places.access import Access
+from fakescan.places import s3, store
+from fakescan.places.access import Access, PlaceProblem
 from fakescan.places.store import store_of
 from fakescan.records import Summary, Verdict
 from fakescan.scan.archive import ArchiveLimits
@@ -18,7 +18,7 @@ from fakescan.scan.pipeline import ScanSettings, scan
 from fakescan.scan.recall import scorer_of
 from fakescan.scan.selection import Selection
 from fakescan.session import OnnxSession
-from stores import encoded
+from stores import encoded, free_port
 
 QUICK = Access(attempts=2, timeout_s=2.0)
 
@@ -202,6 +202,17 @@ def test_a_place_that_does_not_exist_is_one_line(filled, tiny, capfd):
         assert capfd.readouterr().err.startswith(f"fakescan: {place}: {reason}")
 
 
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("what", ["b/photos/", "b/photos/dark.png"])
+def test_a_store_that_cannot_be_reached_is_one_line(tiny, capfd, monkeypatch, what):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(store, "_store", store._store.__wrapped__)  # the others' are reached
+    assert main(["scan", "--model", str(tiny), "--attempts", "2", f"s3://{what}"]) == 2
+    out, err = capfd.readouterr()
+    reason = "the store cannot be reached (2 attempts); is AWS_ENDPOINT_URL right?"
+    assert (out, err) == ("", f"fakescan: s3://{what}: {reason}\n")
+
+
 def test_an_empty_bucket_is_scanned_like_an_empty_folder(bucket, tiny, capfd):
     assert main(["scan", "--model", str(tiny), f"s3://{bucket.name}"]) == 0
     assert "warning: no images found" in capfd.readouterr().err
@@ -263,6 +274,36 @@ def test_of_a_zip_in_the_store_only_the_members_that_are_wanted_are_fetched(buck
     assert [f.verdict for f in findings] == [Verdict.FAKE]
     ranges = [r.split("=")[1].split("-") for _, _, r in bucket.faults.asked if r]
     assert 0 < sum(int(end) - int(start) + 1 for start, end in ranges) < 15_000_000
+
+
+def test_an_archive_that_comes_a_byte_now_and_then_is_left_after_the_timeout(bucket, session):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        info = tarfile.TarInfo("a.png")
+        info.size = len(data := encoded(9))
+        tar.addfile(info, io.BytesIO(data))
+    place = bucket.put("photos/all.tar", stream.getvalue())
+    bucket.faults.plan("all.tar", "slow", method="GET")
+    findings, _ = run(
+        place,
+        session,
+        selection=Selection(archives=True),
+        archives=ArchiveLimits(),
+        access=Access(attempts=1, timeout_s=2.0),
+    )
+    reason = "not read further: the store did not answer in time"
+    assert [(f.path, f.error) for f in findings] == [(place, reason)]
+
+
+def test_an_archive_that_is_replaced_while_it_is_read_is_noticed(bucket, monkeypatch):
+    monkeypatch.setattr(s3, "BLOCK_BYTES", 100)
+    place = bucket.put("photos/all.tar", bytes(1000))
+    file = store_of(place, QUICK).open(place)
+    assert file.read(10) == bytes(10)
+    bucket.put("photos/all.tar", b"x" * 1000)
+    file.seek(500)
+    with pytest.raises(PlaceProblem, match=r"^the object changed while it was read$"):
+        file.read(10)
 
 
 def test_an_archive_whose_store_fails_midway_is_a_row_behind_its_members(bucket, session):
