@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import fakescan.fast.form as form
+from fakescan.detector import Detector
 from fakescan.errors import ConfigError
 from fakescan.export.graph import Form
 from fakescan.fast.file import MICROSOFT
@@ -164,3 +165,12 @@ def test_the_fast_form_is_part_of_the_fingerprint(write):
     assert fast.arithmetic == f"int8-fast-{form.VERSION}"
     assert fast.fingerprint == f"{stored.fingerprint}+{fast.arithmetic}"
     assert fast.chosen == "fast"
+
+
+def test_the_public_detector_scores_with_it_too(write):
+    path = write()
+    stored, fast = (Detector(path, device="cpu", arithmetic=how) for how in ("stored", "fast"))
+    assert fast.fingerprint == f"{stored.fingerprint}+int8-fast-{form.VERSION}"
+    (before,), (after,) = (list(d.score([crops()[0]])) for d in (stored, fast))
+    assert after.detector == fast.fingerprint
+    assert 0 < abs(after.logit - before.logit) < 0.5
