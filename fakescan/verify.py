@@ -21,6 +21,7 @@ from fakescan import specimens
 from fakescan.errors import ConfigError, WeightsError
 from fakescan.image import Preprocess, normalise, views
 from fakescan.metadata import IMAGE, INPUT, KEY, OUTPUT_LOGIT, DetectorMetadata, from_json
+from fakescan.openvino_core import core
 from fakescan.protobuf import graph_sha256
 from fakescan.session import OnnxSession
 from fakescan.specimens import GRAPH_KEY, Specimen
@@ -186,12 +187,11 @@ def _onnxruntime(model: bytes) -> Run:
 
 def _openvino(path: Path | bytes) -> Run:
     try:
-        import openvino
+        openvino = core()
     except ModuleNotFoundError as e:
         raise ConfigError("--runtime openvino: pip install openvino") from e
-    core = openvino.Core()
     try:
-        compiled = core.compile_model(core.read_model(path), "CPU", OPENVINO)
+        compiled = openvino.compile_model(openvino.read_model(path), "CPU", OPENVINO)
     except RuntimeError as e:
         reason = next((x for x in str(e).splitlines() if x.strip()), "no reason given")
         raise WeightsError(f"OpenVINO cannot load the file ({reason.strip()})") from e

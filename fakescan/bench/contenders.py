@@ -17,6 +17,7 @@ from fakescan.fast.form import VERSION
 from fakescan.fast.pattern import Finder
 from fakescan.image import normalise
 from fakescan.metadata import INPUT, OUTPUT_LOGIT
+from fakescan.openvino_core import core
 from fakescan.session import Arithmetic, OnnxSession
 
 Make = Callable[[], Score]
@@ -86,16 +87,14 @@ def _in_openvino(path: Path, threads: int, kind: str) -> Score:
     Raises:
         ConfigError: it cannot read the file, or the file takes whole images.
     """
-    import openvino
-
     preprocess = OnnxSession(path, device="cpu").metadata.preprocess
-    core = openvino.Core()
+    openvino = core()
     settings = {"INFERENCE_PRECISION_HINT": kind, "INFERENCE_NUM_THREADS": threads}
     try:
-        read = core.read_model(path)
+        read = openvino.read_model(path)
         if read.inputs[0].any_name != INPUT:
             raise ConfigError("for files that take squares only")
-        compiled = core.compile_model(read, "CPU", settings)
+        compiled = openvino.compile_model(read, "CPU", settings)
     except RuntimeError as e:
         raise ConfigError(str(e).splitlines()[-1]) from e
 

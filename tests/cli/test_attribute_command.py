@@ -119,7 +119,7 @@ def test_a_forgotten_task_is_not_listed(attr, images, capsys):
         (["learn", "@", "--task", "x", "--fake", "empty"], 2, "--fake empty: no images in it"),
         (["learn", "@", "--task", "one", "--fake", "red"], 2, "--task 'one': taken"),
         (["learn", "@", "--task", "x", "--fake", "unknown=red"], 2, "cannot be called 'unknown'"),
-        (["learn", "gone", "--task", "x", "--fake", "red"], 2, "gone: cannot be written"),
+        (["learn", "gone", "--task", "x", "--fake", "red"], 3, "gone: no attributor"),
         (["predict", "gone", "red"], 3, "gone: no attributor"),
         (["predict", "@", "nowhere"], 2, "nowhere: no such file or folder"),
         (["predict", "@", "red", "--unknown-threshold", "2"], 2, "auto, off, or a score from 0"),
