@@ -36,6 +36,6 @@ def test_the_comparison_of_runtimes_runs_on_a_tiny_detector(tmp_path):
     onnx.save(build_graph(model, tiny_metadata(model)), detector)
     run = [str(SCRIPTS / "bench"), "--model", str(detector), "--rounds", "2", "--images", "2"]
     printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout
-    for name in ("int8-dynamic", "bare dynamic int8", "int4", "OpenVINO bf16", "torch eager"):
+    for name in ("int8-dynamic", "bare dynamic int8", "int4", "OpenVINO bfloat16", "torch"):
         assert f"| {name}" in printed
     assert "| one by one |" in printed
