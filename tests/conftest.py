@@ -26,6 +26,15 @@ def tiny(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.onnx")
 
 
+@pytest.fixture(scope="session")
+def s3():
+    """The one S3 server of all tests, since stores that were opened stay open in a process."""
+    from stores import s3_with_faults  # a server that few tests need
+
+    with s3_with_faults() as server:
+        yield server
+
+
 @pytest.fixture
 def photos(tmp_path):
     """A folder with a dark, a grey and a bright image, a broken one and a text file."""

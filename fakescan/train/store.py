@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ class RowStore:
     def _declare(self, origin: dict[str, Any]) -> None:
         path = self.folder / "layout.json"
         if not path.exists():
-            partial = path.with_suffix(f".{os.getpid()}")
+            partial = path.with_suffix(f".{uuid.uuid4().hex}")  # machines may share a number
             partial.write_text(json.dumps(origin, indent=1, sort_keys=True), encoding="utf-8")
             partial.replace(path)
 

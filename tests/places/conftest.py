@@ -2,13 +2,7 @@ import uuid
 
 import pytest
 
-from stores import Bucket, encoded, s3_with_faults
-
-
-@pytest.fixture(scope="session")
-def s3():
-    with s3_with_faults() as server:
-        yield server
+from stores import Bucket, encoded
 
 
 @pytest.fixture

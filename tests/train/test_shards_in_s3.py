@@ -17,15 +17,9 @@ from fakescan.train.collect import read_roots
 from fakescan.train.run import train
 from fakescan.train.shards import ShardIndexer
 from shards_made import write_shards
-from stores import Bucket, s3_with_faults
+from stores import Bucket
 
 QUICK = Access(attempts=2, timeout_s=2.0)
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with s3_with_faults() as server:
-        yield server
 
 
 @pytest.fixture
