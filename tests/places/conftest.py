@@ -2,7 +2,13 @@ import uuid
 
 import pytest
 
+from fakescan.session import OnnxSession
 from stores import Bucket, encoded
+
+
+@pytest.fixture(scope="session")
+def session(tiny):
+    return OnnxSession(tiny)
 
 
 @pytest.fixture

@@ -1,41 +1,20 @@
 """Scans of a bucket: the same rows as on a disk, no more requests than needed, and every fault."""
 
-import io
 import json
-import tarfile
-import zipfile
 
 import pytest
 
 from fakescan.cli import main
 from fakescan.places import s3, store
-from fakescan.places.access import Access, PlaceProblem
+from fakescan.places.access import Access
 from fakescan.places.store import store_of
 from fakescan.records import Summary, Verdict
-from fakescan.scan.archive import ArchiveLimits
 from fakescan.scan.cache import ScoreCache
 from fakescan.scan.pipeline import ScanSettings, scan
 from fakescan.scan.recall import scorer_of
 from fakescan.scan.selection import Selection
-from fakescan.session import OnnxSession
+from store_scans import QUICK, names, run
 from stores import encoded, free_port
-
-QUICK = Access(attempts=2, timeout_s=2.0)
-
-
-@pytest.fixture(scope="module")
-def session(tiny):
-    return OnnxSession(tiny)
-
-
-def run(target, session, cache=None, **settings):
-    summary = Summary()
-    used = ScanSettings(**{"access": QUICK, "workers": 2} | settings)
-    return list(scan([target], session, used, summary, cache=cache)), summary
-
-
-def names(findings, bucket):
-    return [f.path.removeprefix(f"s3://{bucket.name}/photos/") for f in findings]
 
 
 def test_a_bucket_gives_the_rows_that_its_files_give_on_a_disk(filled, session, tmp_path):
@@ -218,29 +197,6 @@ def test_an_empty_bucket_is_scanned_like_an_empty_folder(bucket, tiny, capfd):
     assert "warning: no images found" in capfd.readouterr().err
 
 
-def test_shards_of_a_webdataset_are_read_from_the_store(bucket, session):
-    for shard in range(2):
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w") as tar:
-            for i in range(3):
-                for suffix, data in (("png", encoded(60 * i)), ("json", b"{}")):
-                    info = tarfile.TarInfo(f"{i:06}.{suffix}")
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
-        bucket.put(f"photos/shard-{shard}.tar", stream.getvalue())
-    findings, summary = run(
-        f"s3://{bucket.name}/photos",
-        session,
-        selection=Selection(archives=True),
-        archives=ArchiveLimits(),
-    )
-    assert names(findings, bucket) == [
-        f"shard-{shard}.tar!/{i:06}.png" for shard in range(2) for i in range(3)
-    ]
-    assert {f.error for f in findings} == {None}
-    assert summary.skipped == {"not an image": 6}
-
-
 def test_a_brace_pattern_names_objects_in_its_order(bucket, tiny, tmp_path):
     for i in range(8, 12):
         bucket.put(f"photos/p-{i:03}.png", encoded(20 * i))
@@ -256,69 +212,4 @@ def test_the_first_of_a_brace_pattern_that_is_not_there_is_one_line(filled, tiny
     assert main(["scan", "--model", str(tiny), place]) == 2
     assert capfd.readouterr().err == (
         f"fakescan: s3://{filled.name}/photos/none.png: nothing has this name, or begins with it\n"
-    )
-
-
-def test_of_a_zip_in_the_store_only_the_members_that_are_wanted_are_fetched(bucket, session):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("film.bin", bytes(30_000_000))
-        archive.writestr("a.png", encoded(255))
-    bucket.put("photos/all.zip", stream.getvalue())
-    findings, _ = run(
-        f"s3://{bucket.name}/photos/all.zip",
-        session,
-        selection=Selection(archives=True, exclude=("*.bin",)),
-        archives=ArchiveLimits(),
-    )
-    assert [f.verdict for f in findings] == [Verdict.FAKE]
-    ranges = [r.split("=")[1].split("-") for _, _, r in bucket.faults.asked if r]
-    assert 0 < sum(int(end) - int(start) + 1 for start, end in ranges) < 15_000_000
-
-
-def test_an_archive_that_comes_a_byte_now_and_then_is_left_after_the_timeout(bucket, session):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        info = tarfile.TarInfo("a.png")
-        info.size = len(data := encoded(9))
-        tar.addfile(info, io.BytesIO(data))
-    place = bucket.put("photos/all.tar", stream.getvalue())
-    bucket.faults.plan("all.tar", "slow", method="GET")
-    findings, _ = run(
-        place,
-        session,
-        selection=Selection(archives=True),
-        archives=ArchiveLimits(),
-        access=Access(attempts=1, timeout_s=2.0),
-    )
-    reason = "not read further: the store did not answer in time"
-    assert [(f.path, f.error) for f in findings] == [(place, reason)]
-
-
-def test_an_archive_that_is_replaced_while_it_is_read_is_noticed(bucket, monkeypatch):
-    monkeypatch.setattr(s3, "BLOCK_BYTES", 100)
-    place = bucket.put("photos/all.tar", bytes(1000))
-    file = store_of(place, QUICK).open(place)
-    assert file.read(10) == bytes(10)
-    bucket.put("photos/all.tar", b"x" * 1000)
-    file.seek(500)
-    with pytest.raises(PlaceProblem, match=r"^the object changed while it was read$"):
-        file.read(10)
-
-
-def test_an_archive_whose_store_fails_midway_is_a_row_behind_its_members(bucket, session):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for i in range(3):
-            info = tarfile.TarInfo(f"{i}.bmp")
-            info.size = len(data := encoded(9, "BMP", (1500, 1500)))
-            tar.addfile(info, io.BytesIO(data))
-    place = bucket.put("photos/all.tar", stream.getvalue())
-    bucket.faults.plan("all.tar", "none", times=2, method="GET")  # the first two are answered
-    bucket.faults.plan("all.tar", "forbidden", method="GET")
-    findings, _ = run(place, session, selection=Selection(archives=True), archives=ArchiveLimits())
-    assert findings[0].verdict is Verdict.REAL
-    assert (findings[-1].path, findings[-1].error) == (
-        place,
-        "not read further: no permission to read it",
     )
