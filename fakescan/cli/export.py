@@ -1,4 +1,4 @@
-"""`fakescan export`: a run folder -> one ONNX file, compared with torch."""
+"""`fakescan export`: a run folder or an exported file -> one ONNX file, compared with torch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fakescan.cli import options
 from fakescan.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from fakescan.export import ExportReport
@@ -29,7 +30,14 @@ class Precision(StrEnum):
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `fakescan train` wrote.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE|NAME",
+            help="Folder that `fakescan train` wrote, a file exported before, or a name in the "
+            "registry.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
     precision: Annotated[
         Precision,
@@ -84,25 +92,27 @@ def export(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What reports call the detector.", show_default="the file's name"),
+        typer.Option(
+            help="What reports call the detector.",
+            show_default="the new file's name; of a detector that has one, its own",
+        ),
     ] = None,
     backbone_weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The backbone's weights, if they have moved."),
     ] = None,
+    offline: options.Offline = False,
     no_progress: options.NoProgress = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a trained detector as one ONNX file that scans need nothing else for.
+    """Write a detector as one ONNX file that scans need nothing else for.
 
     The file is compared with torch and not kept when it computes something else (exit code 4).
     """
-    for file in (out, parity):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise ConfigError(f"{file}: its folder does not exist")
+    _check_folders(out, parity)
     try:
         from fakescan.export import Check, Form, export_detector, record
-        from fakescan.export.run import read_run
+        from fakescan.export.run import read_file, read_run
         from fakescan.metadata import Precision as Kind
     except ModuleNotFoundError as e:
         if (e.name or "").startswith("fakescan"):
@@ -113,15 +123,22 @@ def export(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    kind: Kind = precision.value
     form = Form(opset=opset, has_preprocessing=with_preprocessing, has_explanation=with_explain)
     known: tuple[Kind, ...] = get_args(Kind)
-    others = tuple(p for p in known if all_precisions and p != precision.value)
-    model, metadata = read_run(
-        run, name=name or out.stem, precision=precision.value, weights=backbone_weights
-    )
-    columns = (TextColumn("comparing with torch"), BarColumn(), MofNCompleteColumn())
+    others = tuple(p for p in known if all_precisions and p != kind)
     console = Console(stderr=True, highlight=False)
     is_shown = console.is_terminal and not (no_progress or quiet)
+    if Path(source).is_dir():
+        model, metadata = read_run(
+            Path(source), name=name or out.stem, precision=kind, weights=backbone_weights
+        )
+    else:
+        if backbone_weights is not None:
+            raise ConfigError("backbone-weights: for run folders; a file has its backbone inside")
+        file = _fetched(source, console, is_shown=is_shown, is_offline=offline)
+        model, metadata = read_file(file, name=name, precision=kind)
+    columns = (TextColumn("comparing with torch"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
         bar = progress.add_task("")
         report = export_detector(
@@ -138,6 +155,22 @@ def export(
         for line in _summary(report):
             console.print(line, markup=False, soft_wrap=True)
         console.print(_table(record.COLUMNS, record.rows(report)))
+
+
+def _check_folders(*files: Path | None) -> None:
+    """Refuse files to be written in folders that do not exist."""
+    for file in files:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise ConfigError(f"{file}: its folder does not exist")
+
+
+def _fetched(source: str, console: Console, *, is_shown: bool, is_offline: bool) -> Path:
+    """The file of a detector that is named."""
+    from fakescan import weights
+    from fakescan.cli.progress import fetch_progress
+
+    with fetch_progress(console, is_shown=is_shown) as fetching:
+        return weights.resolve(source, offline=is_offline, progress=fetching)
 
 
 def _write(file: Path, text: str) -> None:

@@ -1,4 +1,7 @@
-"""A run folder of `fakescan train` -> the trained detector and what its file will say of it."""
+"""What is exported -> the detector and what its new file will say of it.
+
+A run folder of `fakescan train`, or a file that was exported before.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from typing import Any, TypeVar
 
 from fakescan.config import from_dict, to_dict
 from fakescan.errors import ConfigError
-from fakescan.metadata import DetectorMetadata, Precision
+from fakescan.metadata import FORMAT_VERSION, DetectorMetadata, Precision
 from fakescan.model.backbone import BackboneConfig, load_backbone
+from fakescan.model.builtin import load_exported
 from fakescan.model.checkpoint import (
     CALIBRATION,
     CHECKPOINT,
@@ -65,6 +69,28 @@ def read_run(
         licences=(f"backbone: {licence}",) if licence else (),
     )
     return model, metadata
+
+
+def read_file(
+    file: Path, *, name: str | None, precision: Precision
+) -> tuple[DetectorModel, DetectorMetadata]:
+    """Take a detector out of a file that was exported before, as that file keeps its weights.
+
+    Args:
+        file: that `fakescan export` wrote.
+        name: of the detector, as reports will show it; None leaves it.
+        precision: of the file to be written.
+
+    Raises:
+        WeightsError: not such a file.
+    """
+    model, metadata = load_exported(file)
+    return model, replace(
+        metadata,
+        format_version=FORMAT_VERSION,
+        name=name or metadata.name,
+        precision=precision,
+    )
 
 
 def _tables(path: Path) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 
+import onnx
 import onnxruntime
 import pytest
 from safetensors.torch import save_file
@@ -115,6 +116,52 @@ def test_the_exported_detector_is_the_trained_one(run, tmp_path):
     exported, _ = load_exported(tmp_path / "d.onnx")
     expected = tiny_model()(tiny_pixels()).logit
     assert (exported(tiny_pixels()).logit - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int8-dynamic", "int8-static"])
+def test_a_file_is_exported_again_in_another_form(run, tmp_path, capsys, precision):
+    first, again = tmp_path / "first.onnx", tmp_path / "again.onnx"
+    assert main(["export", str(run), "-o", str(first), "--precision", precision, "-q"]) == 0
+    options = ["--with-preprocessing", "--allow-drift", "--precision", "int8"]
+    assert main(["export", str(first), "-o", str(again), *options]) == 0
+    said = OnnxSession(again, device="cpu").metadata
+    assert (said.name, said.precision, said.training["seed"]) == ("first", "int8", 7)
+    assert said.calibration.slope == 1.5
+    assert "verdicts changed 0" in capsys.readouterr().err
+    assert onnxruntime.InferenceSession(again).get_inputs()[0].name == "image"
+    assert main(["verify", str(again)]) == 0
+
+
+def test_a_file_that_was_int8_is_int8_again_bit_by_bit(run, tmp_path):
+    first, single, again = (tmp_path / f"{name}.onnx" for name in ("first", "single", "again"))
+    assert main(["export", str(run), "-o", str(first), "--precision", "int8", "-q"]) == 0
+    assert main(["export", str(first), "-o", str(single), "-q"]) == 0
+    assert main(["export", str(single), "-o", str(again), "--precision", "int8", "-q"]) == 0
+    tensors = [onnx.load(file).graph.initializer for file in (first, again)]
+    assert len(tensors[0]) > 20
+    assert {t.name: t.raw_data for t in tensors[0]} == {t.name: t.raw_data for t in tensors[1]}
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("none", "none: no such model file; known names: fakescan-vit-b16"),
+        ("broken.onnx", "broken.onnx: not an ONNX file"),
+    ],
+)
+def test_what_is_no_detector_is_one_clear_line(tmp_path, capsys, monkeypatch, source, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.onnx").write_bytes(b"\xff" * 100)
+    assert main(["export", source, "-o", "d.onnx"]) == 3
+    assert capsys.readouterr().err == f"fakescan: {line}\n"
+
+
+def test_a_file_needs_no_backbone(source, capsys):
+    options = ["-o", "d.onnx", "--backbone-weights", "clip.safetensors"]
+    assert main(["export", str(source), *options]) == 2
+    assert capsys.readouterr().err == (
+        "fakescan: backbone-weights: for run folders; a file has its backbone inside\n"
+    )
 
 
 def test_backbone_weights_that_have_moved_can_be_named(run, source, tmp_path):
