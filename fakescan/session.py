@@ -35,6 +35,7 @@ from fakescan.metadata import (
     OUTPUT_ROUTER,
     DetectorMetadata,
 )
+from fakescan.runtime import CPU, onnxruntime, session_options
 from fakescan.signature import check_signature, metadata_of
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -43,21 +44,9 @@ Arithmetic = Literal["stored", "fast"]
 FLOATS = {"fp32": "float32", "int8": "float32", "fp16": "float16"}
 """What files of these precisions are multiplied in; the others are called as they are."""
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-SESSION_CONFIG = {
-    # Threads that wait by spinning take the cores from the decoders; without, a scan on 2 cores
-    # needs 25 % less processor time and no more wall-clock time.
-    "session.intra_op.allow_spinning": "0",
-    "session.disable_quant_qdq": "1",  # the module's docstring says why
-    # Without VNNI, products of uint8 and int8 would be cut off where sums get large.
-    "session.x64quantprecision": "1",
-    # A model that keeps tensors in a second file would read whatever lies in the working folder.
-    "session.model_external_initializers_file_folder_path": os.devnull,
-}
+CUDA = "CUDAExecutionProvider"
 DETAILS = {OUTPUT_PATCH: 2, OUTPUT_ROUTER: 4}
 """Outputs that a graph may have besides the logit, and how many dimensions they have."""
-FATAL = 4
-"""ONNX Runtime's highest severity: what matters comes back as an exception or a provider list."""
 
 
 class Details(NamedTuple):
@@ -205,7 +194,7 @@ def runtime() -> str:
 
 
 def _version() -> str:
-    return str(_onnxruntime().__version__)
+    return str(onnxruntime().__version__)
 
 
 def _check_choices(device: Device, arithmetic: Arithmetic) -> None:
@@ -214,13 +203,6 @@ def _check_choices(device: Device, arithmetic: Arithmetic) -> None:
             raise ConfigError(f"{name}: {value!r}; known: {', '.join(get_args(known))}")
     if arithmetic == "fast" and device == "cuda":
         raise ConfigError("--arithmetic fast: for the CPU only; use --device cpu")
-
-
-def _onnxruntime() -> Any:
-    import onnxruntime  # here, so that what only names this module does not pay for it
-
-    onnxruntime.set_default_logger_severity(FATAL)
-    return onnxruntime
 
 
 def _read(path: Path) -> bytes:
@@ -233,12 +215,8 @@ def _read(path: Path) -> bytes:
 
 
 def _load(model: bytes, path: Path, device: Device, threads: int | None) -> Any:
-    ort = _onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = FATAL
-    options.intra_op_num_threads = threads or _threads()
-    for key, value in SESSION_CONFIG.items():
-        options.add_session_config_entry(key, value)
+    ort = onnxruntime()
+    options = session_options(threads or _threads())
     providers = _providers(ort, device)
     with_cpu = [*providers, CPU] if providers else [CPU]
     try:

@@ -23,6 +23,7 @@ from fakescan.image import Preprocess, normalise, views
 from fakescan.metadata import IMAGE, INPUT, KEY, OUTPUT_LOGIT, DetectorMetadata, from_json
 from fakescan.openvino_core import core
 from fakescan.protobuf import graph_sha256
+from fakescan.runtime import CPU, onnxruntime, session_options
 from fakescan.session import OnnxSession
 from fakescan.specimens import GRAPH_KEY, Specimen
 
@@ -169,15 +170,7 @@ def _same_graph(model: bytes, properties: dict[str, str], path: Path) -> str:
 
 
 def _onnxruntime(model: bytes) -> Run:
-    import onnxruntime
-
-    from fakescan.session import FATAL, SESSION_CONFIG
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = FATAL
-    for key, value in SESSION_CONFIG.items():
-        options.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(model, session_options(), providers=[CPU])
 
     def run(inputs: dict[str, NDArray[Any]], output: str) -> NDArray[Any]:
         return np.asarray(session.run([output], inputs)[0])

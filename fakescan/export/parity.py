@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
@@ -28,7 +27,7 @@ from fakescan.export.crops import Looks
 from fakescan.image import Preprocess, normalise
 from fakescan.metadata import IMAGE, INPUT, OUTPUT_LOGIT, OUTPUT_ROUTER, DetectorMetadata
 from fakescan.model.detector import DetectorModel
-from fakescan.session import FATAL, SESSION_CONFIG
+from fakescan.runtime import CPU, onnxruntime, session_options
 
 TOLERANCE = 1e-3
 """Of logits, in fp32."""
@@ -99,11 +98,7 @@ def file_side(
     path: Path, looks: Looks, preprocess: Preprocess, progress: Progress | None = None
 ) -> Side:
     """Run a file as a scan on the CPU would."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = FATAL
-    for key, value in SESSION_CONFIG.items():
-        options.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(path, session_options(), providers=[CPU])
     known = [output.name for output in session.get_outputs()]
     wanted = [name for name in (OUTPUT_LOGIT, OUTPUT_ROUTER) if name in known]
     return _side(lambda crops: _file_outputs(session, wanted, crops, preprocess), looks, progress)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from fakescan.image import Preprocess, normalise
 from fakescan.metadata import INPUT
-from fakescan.session import FATAL, SESSION_CONFIG
+from fakescan.runtime import CPU, onnxruntime, session_options
 
 QUIET_PER_LOUD = 24
 """One in so many channels stays in float32: 32 of 768. With half as many the error of the logit
@@ -61,12 +60,8 @@ def measure_ranges(
     float_graph.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors
     )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = FATAL
-    for key, value in SESSION_CONFIG.items():
-        options.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(
-        float_graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    session = onnxruntime().InferenceSession(
+        float_graph.SerializeToString(), session_options(), providers=[CPU]
     )
     lowest: dict[str, NDArray[np.float32]] = {}  # (d_in,) each
     highest: dict[str, NDArray[np.float32]] = {}
