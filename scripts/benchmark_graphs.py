@@ -19,7 +19,7 @@ STEPS = 7
 """On each side of zero, in 4 bits."""
 
 
-def bare_dynamic(single: Path, out: Path) -> Path:
+def by_the_tool(single: Path, out: Path) -> Path:
     """What ONNX Runtime's own tool makes of a file: one scale for all activations of a batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

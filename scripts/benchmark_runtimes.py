@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import os
 import statistics
 import tempfile
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from benchmark_graphs import bare_dynamic, four_bits, naive_experts
+from benchmark_graphs import by_the_tool, four_bits, naive_experts
 from numpy.typing import NDArray
 
 from fakescan import weights
@@ -44,6 +45,8 @@ from fakescan.session import OnnxSession
 
 PAIRS = 30
 """Interleaved pairs for what experts cost."""
+SIDE = 0.025
+"""Chance that the median lies beyond one end of its interval."""
 FLOAT: Precision = "fp32"
 PLAIN, NAIVE = "fp32, no experts", "fp32, each expert by itself"
 
@@ -89,7 +92,7 @@ def _scores(path: Path, folder: Path, threads: int) -> Iterator[tuple[str, Score
         return opened(name)
 
     tool = "ONNX Runtime's quantize_dynamic"
-    bare_dynamic(folder / f"{FLOAT}.onnx", folder / f"{tool}.onnx")
+    by_the_tool(folder / f"{FLOAT}.onnx", folder / f"{tool}.onnx")
     yield opened(tool)
     yield saved("int4 (MatMulNBits)", four_bits(onnx.load(folder / f"{FLOAT}.onnx")))
     model, metadata = load_exported(path)
@@ -126,7 +129,7 @@ def _print(found: list[Result], sizes: dict[str, str], given: argparse.Namespace
 
 def _print_experts(scores: dict[str, Score], square: NDArray[np.uint8]) -> None:
     """What the mixture costs over the plain tower, stacked and one by one."""
-    print("\n| experts | cost over the tower alone, median | middle half of the pairs |")
+    print(f"\n| experts | cost over the tower alone, median of {PAIRS} pairs | 95 % interval |")
     print("|---|---:|---:|")
     for label, name in (("stacked", FLOAT), ("one by one", NAIVE)):
         costs = []
@@ -138,8 +141,17 @@ def _print_experts(scores: dict[str, Score], square: NDArray[np.uint8]) -> None:
                 scores[one](square)
                 spent[one] = time.perf_counter() - start
             costs.append(spent[name] / spent[PLAIN] - 1)
-        low, middle, high = statistics.quantiles(costs, n=4)
-        print(f"| {label} | {middle:+.1%} | {low:+.1%} to {high:+.1%} |")
+        low, high = interval_of_median(costs)
+        print(f"| {label} | {statistics.median(costs):+.1%} | {low:+.1%} to {high:+.1%} |")
+
+
+def interval_of_median(values: list[float]) -> tuple[float, float]:
+    """At least 95 %, by order statistics: as many of n values lie below it as heads in n throws."""
+    n, rank, tail = len(values), 0, 0.0
+    while (tail := tail + math.comb(n, rank) / 2**n) <= SIDE:
+        rank += 1
+    ordered = sorted(values)
+    return ordered[max(rank - 1, 0)], ordered[min(n - rank, n - 1)]
 
 
 if __name__ == "__main__":

@@ -12,16 +12,19 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from fakescan.cli import main
 from fakescan.engines.ray import BLOCK, RayEngine
 from fakescan.errors import ConfigError
+from fakescan.export.graph import build_graph
 from fakescan.records import Summary
 from fakescan.scan.archive import ArchiveLimits
 from fakescan.scan.pipeline import ScanSettings
 from fakescan.session import OnnxSession
+from towers import tiny_metadata, tiny_model
 
 IMAGES = 9 * BLOCK + 7
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
@@ -154,12 +157,15 @@ def test_a_driver_that_is_killed_goes_on_where_it_was_and_leaves_no_process(
 
 
 @pytest.mark.slow
-def test_the_summary_of_a_scan_with_ray_is_that_of_a_local_one(photos, tiny, tmp_path):
-    reports = {}
+@pytest.mark.parametrize("arithmetic", ["stored", "fast"])
+def test_the_summary_of_a_scan_with_ray_is_that_of_a_local_one(photos, tmp_path, arithmetic):
+    model, reports = tiny_model(), {}
+    onnx.save(build_graph(model, tiny_metadata(model, "int8")), tmp_path / "d.onnx")
     for engine in ("local", "ray"):
         output = tmp_path / f"{engine}.json"
         options = ("--engine", engine, "--no-cache", "--perturb", "jpeg:75", "--include", "*0.jpg")
-        done = run(tiny, photos, output, tmp_path, *options)
+        options += ("--arithmetic", arithmetic)
+        done = run(tmp_path / "d.onnx", photos, output, tmp_path, *options)
         assert done.returncode == 0, done.stderr
         lines = [line for line in done.stderr.splitlines() if "core_worker.cc" not in line]
         assert lines[0].endswith("images/s)")  # nothing else of Ray is printed
@@ -167,6 +173,7 @@ def test_the_summary_of_a_scan_with_ray_is_that_of_a_local_one(photos, tiny, tmp
         findings = sorted(report.pop("findings"), key=lambda row: row["path"])
         reports[engine] = [report[k] for k in ("counts", "skipped", "status", "detector")], findings
     assert reports["ray"] == reports["local"]
+    assert ("int8-fast" in reports["ray"][0][3]["arithmetic"]) == (arithmetic == "fast")
     assert len(reports["ray"][1]) == IMAGES // 10 + 1
 
 
