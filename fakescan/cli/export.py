@@ -184,7 +184,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(box=SIMPLE, padding=(0, 1), title="difference from torch in fp32, by image")
+    table = Table(
+        box=SIMPLE, padding=0, pad_edge=False, title="difference from torch in fp32, by image"
+    )  # no wider than 80 columns
     for column in columns:
         justify: Literal["left", "right"] = "left" if column == columns[0] else "right"
         table.add_column(column.replace(" ", "\n"), justify=justify, no_wrap=True)

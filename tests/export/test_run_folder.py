@@ -97,6 +97,7 @@ def test_the_comparison_is_printed_and_written(run, tmp_path, capsys):
     assert figures["fp32"]["max_logit"] < 1e-3
     printed = capsys.readouterr().err
     assert "difference from torch in fp32, by image" in printed
+    assert "…" not in printed
     assert all(name in printed for name in figures)
 
 
