@@ -181,6 +181,15 @@ def die(_candidate):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.fixture
+def interrupts():
+    """Ctrl-C as Python takes it, also where a shell has made background jobs deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_waits_until_a_process_is_started():
     is_started = False
     with pytest.raises(KeyboardInterrupt), reading._uninterrupted():  # noqa: PT012
