@@ -60,10 +60,12 @@ def sums_overflow() -> bool:
 
     On x86 without VNNI, ONNX Runtime adds two products in 16 bits, which saturate. It cannot be
     asked; its own safeguard, NO_OVERFLOW, also slows down processors that have VNNI. So the largest
-    product that there is, is tried, once in a process, which takes some 2 ms.
+    product that there is, is tried, once in a process, which takes some 5 ms.
     """
     largest = np.full((ROWS, DEPTH), 255, np.uint8)
-    session = onnxruntime().InferenceSession(_product(), _options(), providers=[CPU])
+    options = _options()
+    options.intra_op_num_threads = 1  # by itself it would start, and bind, one for every core
+    session = onnxruntime().InferenceSession(_product(), options, providers=[CPU])
     (found,) = session.run(["y"], {"x": largest})
     return bool((found != 255 * 127 * DEPTH).any())
 
@@ -77,7 +79,7 @@ def _options() -> Any:
 
 
 def _product() -> bytes:
-    """Y = x W, x of unsigned bytes, (ROWS, DEPTH), and W of signed ones, all 127."""
+    """The file of y = x W, x of unsigned bytes, (ROWS, DEPTH), and W of signed ones, all 127."""
     node = Node("MatMulInteger", ["x", "w"], ["y"])
     infos = (11, "x", U8, (ROWS, DEPTH)), (12, "y", S32, (ROWS, COLUMNS))  # inputs 11, outputs 12
     rest = [protobuf.field(at, _info(name, kind, shape)) for at, name, kind, shape in infos]
