@@ -43,9 +43,13 @@ BLOCK = 128
 """Images of one task; what is done again when its worker dies."""
 STORE_BYTES = 512_000_000
 """Of Ray's memory for objects, where fakescan starts Ray."""
-ACTOR_CPUS = 0.1
-"""What an actor asks of a machine's processors, so that decoding may use all of them: it waits
-for them most of the time, and the threads of both share the cores as in a local scan."""
+DECODE_CPUS = 0.9
+"""What a task asks of a machine's processors: less than one, so that as many tasks run at once as
+there are cores though actors ask for something, too. With whole ones a machine of N cores decoded
+on N - 1, and one of a single core waited for ever."""
+ACTOR_CPUS = 0.01
+"""What an actor asks of them: it waits for tasks most of the time, and the threads of both share
+the cores as in a local scan."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +153,7 @@ class _Work:
     ) -> Iterator[list[Done | LeftOut]]:
         """Yield what became of each block, as it comes."""
         is_gpu = self.session.device == "cuda"
-        actors = self.actors or _places_for_actors(ray, is_gpu=is_gpu)
+        actors = min(len(blocks), self.actors or _places_for_actors(ray, is_gpu=is_gpu))
         model = ray.put(self.model.read_bytes())  # held until all is scored
         scored = (
             ray.data.from_arrow_refs(blocks)
@@ -158,7 +162,7 @@ class _Work:
                 batch_size=None,
                 batch_format="pyarrow",
                 fn_args=(orders,),
-                num_cpus=1,
+                num_cpus=DECODE_CPUS,
             )
             .map_batches(
                 ScoreTable,

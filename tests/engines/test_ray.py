@@ -52,8 +52,8 @@ def local_rows(photos, tiny, tmp_path_factory):
 
 def command(tiny, photos, output, *options):
     return [
-        *(sys.executable, "-m", "fakescan", "scan", "--model", str(tiny), "-j", "2"),
-        *(str(photos), "-o", str(output), *options),
+        *(sys.executable, "-m", "fakescan", "scan", "--model", str(tiny)),
+        *(str(photos), "-o", str(output), *(options if "-j" in options else ("-j", "2", *options))),
     ]
 
 
@@ -175,6 +175,31 @@ def test_the_summary_of_a_scan_with_ray_is_that_of_a_local_one(photos, tmp_path,
     assert reports["ray"] == reports["local"]
     assert ("int8-fast" in reports["ray"][0][3]["arithmetic"]) == (arithmetic == "fast")
     assert len(reports["ray"][1]) == IMAGES // 10 + 1
+
+
+@pytest.mark.slow
+def test_a_machine_of_one_core_decodes_beside_its_actors(photos, tiny, local_rows, tmp_path):
+    output = tmp_path / "r.jsonl"
+    options = ("--engine", "ray", "-j", "1", "--actors", "3", "--include", "0000*")
+    done = run(tiny, photos, output, tmp_path, *options)
+    assert done.returncode == 0, done.stderr
+    assert "UserWarning" not in done.stderr  # there are no more actors than blocks
+    assert rows(output) == [row for row in local_rows if "/0000" in row]
+
+
+@pytest.mark.slow
+def test_as_many_tasks_decode_as_there_are_cores(photos, tiny, tmp_path):
+    output = tmp_path / "r.jsonl"
+    process = started(tiny, photos, output, tmp_path)
+
+    def decoding():
+        return sum("decode_table" in title for title in below(process.pid).values()) >= 2
+
+    try:
+        wait_until(decoding, process)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_threads_are_refused_since_ray_shares_out_the_cores(photos, tiny, capsys):
