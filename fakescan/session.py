@@ -120,7 +120,7 @@ class OnnxSession:
 
     @property
     def arithmetic(self) -> str:
-        """What the tower's products are computed in: float32, int8-fast-1, ..."""
+        """What the tower's products are computed in: float32, int8-fast-2, ..."""
         if self.is_fast:
             return f"int8-fast-{VERSION}"
         return FLOATS.get(self.metadata.precision, self.metadata.precision)

@@ -79,3 +79,26 @@ def tiny_metadata(model: DetectorModel, precision="fp32", /, **changes) -> Detec
 def tiny_pixels(images: int = 3, px: int = 16) -> torch.Tensor:
     """(B, 3, S, S), seeded."""
     return torch.randn(images, 3, px, px, generator=torch.Generator().manual_seed(2))
+
+
+KINDS = {
+    "levels": lambda: tiny_model(gate="dense"),
+    "final": lambda: tiny_model(head="final", gate="dense"),
+    "gelu": lambda: tiny_model(tower=tiny_tower(activation="gelu"), gate="dense"),
+    "gelu_tanh": lambda: tiny_model(tower=tiny_tower(activation="gelu_tanh"), gate="dense"),
+    "layer scale": lambda: tiny_model(tower=tiny_tower(has_layer_scale=True), gate="dense"),
+    "no ln_pre": lambda: tiny_model(tower=tiny_tower(has_ln_pre=False), gate="dense"),
+    "wide": lambda: tiny_model(tower=tiny_tower(width=96, mlp_width=192), gate="dense"),
+}
+"""A detector of every kind of tower and head."""
+
+
+def loud_model():
+    """A detector with a few channels that are far larger than the others, as CLIP has them."""
+    model = tiny_model(gate="dense")
+    with torch.no_grad():
+        for block in model.tower.blocks:
+            block.ln_1.weight[3] = block.ln_2.weight[5] = 60.0
+            block.attn.in_proj_weight[:, 3] *= 0.02
+            block.mlp.c_fc.weight[:, 5] *= 0.02
+    return model

@@ -160,6 +160,16 @@ def attribute(name: str, value: float | int) -> bytes:
     return head + float_field(2, value) + whole_field(20, FLOAT)
 
 
+def wholes_of(node: Node, name: str) -> list[int]:
+    """The whole number, or numbers, of an attribute; none where there is no such attribute."""
+    found: list[int] = []
+    for kept in node.attributes:
+        message = memoryview(kept)
+        if _text(message, 1) == name:
+            found += [n for part in fields(message) if part.number in (3, 8) for n in part.wholes]
+    return [n - 2**64 if n >> 63 else n for n in found]
+
+
 def _node(message: memoryview) -> Node:
     node = Node("", [], [])
     for found in fields(message):

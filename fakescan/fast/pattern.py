@@ -126,7 +126,7 @@ class Finder:
             q, scale = matrix, self.graph.array(name + SCALE_SUFFIX)
             matrix = q.astype(np.float32) * scale
         else:
-            q, scale = _quantised(matrix)
+            q, scale = quantised(matrix)
         found = [pair for node in self.readers[name] for pair in self._biased(node)]
         if len(found) != 1:
             raise ValueError(f"{name}: read by {len(found)} linear maps")
@@ -197,7 +197,7 @@ class Finder:
         return found
 
 
-def _quantised(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantised(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """(d_in, d_out) -> values in [-127, 127], and the scale of each column (d_out,)."""
     scale = (np.maximum(np.abs(matrix).max(axis=0), SMALLEST) / INT8_MAX).astype(np.float32)
     return np.rint(matrix / scale).astype(np.int8), scale

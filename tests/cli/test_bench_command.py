@@ -75,7 +75,7 @@ def test_it_compares_ways_to_score(bench, tmp_path):
     assert code == 0
     assert (values["images"], values["are_made"]) == (2, True)
     names = [result["name"] for result in values["results"]]
-    assert {"as stored", "fast (int8-fast-1)", "fp32", "int8-static", "decoding alone"} < set(names)
+    assert {"as stored", "fast (int8-fast-2)", "fp32", "int8-static", "decoding alone"} < set(names)
     assert values["left_out"] == []
     for result in values["results"]:
         assert len(result["rounds"]) == 1
