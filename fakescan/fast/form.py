@@ -8,7 +8,9 @@ That is coarse, as a few channels of CLIP's tokens are far larger than all other
 turned first (`fakescan.fast.rotate`), which leaves no channel larger than others, and a LayerNorm
 takes away the middle of each channel's values, which the bias gives back. Hidden units cannot be
 turned: each token's are divided by their largest value, which the product is multiplied by, and
-the largest units are computed in float32 beside the others.
+the largest units are computed in float32 beside the others. Values are centred and made more alike
+before attention mixes them, as weights that sum to 1 mix what is taken away into nothing else; the
+first blocks' out_proj stays in float32.
 
 After: Ashkboos et al., "QuaRot", arXiv 2404.00456; Dettmers et al., "LLM.int8()", arXiv
 2208.07339; Wei et al., "Outlier Suppression+", arXiv 2304.09145. Differs from the papers: units
@@ -20,6 +22,7 @@ Shapes: N tokens, D width, H hidden units, k of them in float32.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +39,9 @@ VERSION = 2
 QUIET_PER_LOUD = 96
 """One in so many hidden units stays in float32. None would make the error of the logit grow by a
 tenth; four times as many would not make it smaller, and cost 4 % of the time."""
+FLOAT_OUT_PROJ = 2
+"""The first so many blocks' out_proj stays in float32: a tenth less of the error, for 2 % of the
+time. In all blocks it would be hardly less, for 9 %."""
 LEAST_SCALE = 0.17
 """Of a token's hidden units: no activation function goes further below 0."""
 
@@ -54,12 +60,39 @@ def fast_form(model: bytes, preprocess: Preprocess, open_session: Open) -> bytes
     graph = read_graph(model)
     rotate(graph)
     blocks = list(Finder(graph).blocks())
-    reads = [linear.x for b in blocks for linear in (b.in_proj, b.c_fc, b.c_proj)]
-    writer = _Writer(graph, measure(graph, reads, preprocess, open_session))
-    for block in blocks:
-        writer.block(block)
+    reads = [m.x for b in blocks for m in (b.in_proj, b.out_proj, b.c_fc, b.c_proj)]
+    ranges = measure(graph, reads, preprocess, open_session)
+    writer = _Writer(graph, ranges)
+    for number, block in enumerate(blocks):
+        even = _evened(block, ranges[block.out_proj.x], graph.uses())
+        writer.block(even, has_float_out=number < FLOAT_OUT_PROJ)
     graph.prune()
     return graph.to_bytes()
+
+
+def _evened(block: Block, found: Range, uses: Mapping[str, int]) -> Block:
+    """A block that computes the same, but whose out_proj reads channels about 0 and more alike.
+
+    Args:
+        block: whose values only attention reads, and what that gives only out_proj.
+        found: what out_proj reads.
+        uses: how often values of the graph are read.
+    """
+    mixing, given, last = block.attention, block.in_proj, block.out_proj
+    if mixing is None or any(uses[name] != 1 for name in (mixing.v, mixing.out)):
+        return block
+    middle = (found.high + found.low) / 2  # (D,)
+    size = np.maximum((found.high - found.low) / 2, np.finfo(np.float32).tiny)
+    factors = np.sqrt(size / np.exp(np.log(size).mean()))
+    matrix, bias, third = given.matrix.copy(), given.bias.copy(), slice(2 * len(size), None)
+    matrix[:, third] /= factors
+    bias[third] = (bias[third] - middle) / factors
+    out = replace(
+        last,
+        matrix=np.asarray(last.matrix * factors[:, np.newaxis], np.float32),
+        bias=np.asarray(last.bias + middle @ last.matrix, np.float32),
+    )
+    return replace(block, in_proj=replace(given, matrix=matrix, bias=bias), out_proj=out)
 
 
 class _Centred(NamedTuple):
@@ -80,7 +113,7 @@ class _Writer:
         self._makers = {out: node for node in graph.nodes for out in node.outputs}
         self._count = 0
 
-    def block(self, block: Block) -> None:
+    def block(self, block: Block, *, has_float_out: bool) -> None:
         """Rewrite one block."""
         self._drop(*block.thirds, block.out_proj.out, block.c_proj.out)
         read = self._centred(block.in_proj)
@@ -92,7 +125,11 @@ class _Writer:
             how = [attribute("num_heads", mixing.heads)]
             self._own("MultiHeadAttention", mixing.q, mixing.k, mixing.v, to=mixing.out, how=how)
         last = block.out_proj
-        self._integer(last.x, last.matrix, last.bias, last.out)
+        if has_float_out:
+            mixed = self._op("MatMul", last.x, self._put(last.matrix))
+            self._op("Add", mixed, self._put(last.bias), to=last.out)
+        else:
+            self._integer(last.x, last.matrix, last.bias, last.out)
         self._mlp(block)
 
     def _mlp(self, block: Block) -> None:

@@ -1,5 +1,7 @@
 """The fast form: close to the file as it is, alone or in a batch, for every kind of detector."""
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
@@ -8,7 +10,9 @@ import fakescan.fast.form as form
 from fakescan.detector import Detector
 from fakescan.errors import ConfigError
 from fakescan.export.graph import Form
-from fakescan.fast.file import MICROSOFT
+from fakescan.fast.file import MICROSOFT, read_graph
+from fakescan.fast.pattern import Finder
+from fakescan.fast.ranges import Range
 from fakescan.fast.store import kept_form
 from fakescan.session import OnnxSession, runtime
 from tiny import write_tiny
@@ -89,10 +93,30 @@ def test_the_blocks_multiply_in_integers_and_mix_in_one_node(write):
     made = onnx.load_from_string(kept_form(fast.sha256, RUNTIME))
     kinds = [(node.domain, node.op_type) for node in made.graph.node]
     assert kinds.count((MICROSOFT, "MultiHeadAttention")) == 2
-    # q, k, v, out_proj, c_fc and c_proj
-    assert kinds.count((MICROSOFT, "DynamicQuantizeMatMul")) == 6 * 2
+    # q, k, v, c_fc and c_proj; out_proj of the first blocks stays in float32
+    assert kinds.count((MICROSOFT, "DynamicQuantizeMatMul")) == 5 * 2
     assert made.metadata_props == onnx.load(path).metadata_props
     assert made.opset_import[0] == onnx.load(path).opset_import[0]
+
+
+def test_evened_values_change_nothing_behind_attention(write):
+    graph = read_graph(write().read_bytes())
+    random = np.random.default_rng(0)
+    for block in Finder(graph).blocks():
+        before, width = block.out_proj, len(block.out_proj.bias)
+        found = Range(*np.sort(random.normal(size=(2, width)).astype(np.float32), axis=0))
+        even = form._evened(block, found, graph.uses())
+        x = random.normal(size=(5, width))
+        weights = random.dirichlet(np.ones(5), size=5)
+        gave = [
+            weights @ (x @ b.in_proj.matrix + b.in_proj.bias)[:, 2 * width :] @ b.out_proj.matrix
+            + b.out_proj.bias
+            for b in (block, even)
+        ]
+        np.testing.assert_allclose(gave[1], gave[0], rtol=1e-4, atol=1e-5)
+        assert np.abs(even.out_proj.matrix - before.matrix).max() > 0.01
+    uses = Counter({block.attention.v: 2})
+    assert form._evened(block, found, uses) is block
 
 
 def test_an_explained_last_block_keeps_the_weights_that_explain_it(write):
