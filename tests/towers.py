@@ -93,12 +93,16 @@ KINDS = {
 """A detector of every kind of tower and head."""
 
 
-def loud_model():
-    """A detector with a few channels that are far larger than the others, as CLIP has them."""
+def loud_model(of="weight"):
+    """A detector with a few channels that are far larger than the others, as CLIP has them.
+
+    Args:
+        of: what of the LayerNorms makes them so: weight, in all tokens another way, or bias.
+    """
     model = tiny_model(gate="dense")
     with torch.no_grad():
         for block in model.tower.blocks:
-            block.ln_1.weight[3] = block.ln_2.weight[5] = 60.0
+            getattr(block.ln_1, of)[3] = getattr(block.ln_2, of)[5] = 60.0
             block.attn.in_proj_weight[:, 3] *= 0.02
             block.mlp.c_fc.weight[:, 5] *= 0.02
     return model

@@ -45,8 +45,8 @@ STORE_BYTES = 512_000_000
 """Of Ray's memory for objects, where fakescan starts Ray."""
 DECODE_CPUS = 0.9
 """What a task asks of a machine's processors: less than one, so that as many tasks run at once as
-there are cores though actors ask for something, too. With whole ones a machine of N cores decoded
-on N - 1, and one of a single core waited for ever."""
+there are cores (one more for every ten) though actors ask for something, too. With whole ones a
+machine of N cores decoded on N - 1, and one of a single core waited for ever."""
 ACTOR_CPUS = 0.01
 """What an actor asks of them: it waits for tasks most of the time, and the threads of both share
 the cores as in a local scan."""

@@ -90,7 +90,7 @@ class _Rotation:
         self._count = 0
 
     def apply(self) -> None:
-        """Turn everything."""
+        """Turn everything; readers are those of the graph as it was, so the first come last."""
         first = self._norm(self.blocks[0].in_proj).inputs[0]
         streams = [name for b in self.blocks for name in self._streams(b)]
         for block in self.blocks:
@@ -156,6 +156,7 @@ class _Rotation:
         """Turn back what is read behind a LayerNorm, whose factors go where it is read."""
         norm, changed = self._norm(linear), self.maps[linear.name]
         factors, shift = (self.graph.array(name) for name in norm.inputs[1:])
+        # (D, D): x' back = x F, for tokens x and turned ones x', and the factors on F's diagonal
         back: Matrix = np.multiply(self.turn.T, factors, dtype=np.float32)
         norm.inputs[1:] = [self._put(np.ones_like(shift)), self._put(np.zeros_like(shift))]
         changed.bias = np.asarray(changed.bias + shift @ changed.matrix, np.float32)

@@ -196,7 +196,7 @@ def test_as_many_tasks_decode_as_there_are_cores(photos, tiny, tmp_path):
         return sum("decode_table" in title for title in below(process.pid).values()) >= 2
 
     try:
-        wait_until(decoding, process)
+        assert wait_until(decoding, process)
     finally:
         process.kill()
         process.communicate()

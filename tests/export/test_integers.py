@@ -15,7 +15,7 @@ from fakescan.metadata import Precision
 from fakescan.model.builtin import load_exported
 from fakescan.model.detector import DetectorModel, ModelConfig
 from fakescan.model.tower import Tower, TowerConfig
-from towers import tiny_metadata, tiny_model, tiny_pixels
+from towers import loud_model, tiny_metadata, tiny_model, tiny_pixels
 
 INTEGER = ["int8-dynamic", "int8-static"]
 
@@ -29,20 +29,9 @@ def test_a_glaring_neighbour_does_not_change_a_score(run_graph, precision):
     np.testing.assert_allclose(beside[:1], alone, atol=1e-5)
 
 
-def loud_model():
-    """A detector with one channel that is far larger than the others, as CLIP has them."""
-    model = tiny_model(gate="dense")
-    with torch.no_grad():
-        for block in model.tower.blocks:
-            block.ln_1.bias[3] = block.ln_2.bias[5] = 60.0
-            block.attn.in_proj_weight[:, 3] *= 0.02
-            block.mlp.c_fc.weight[:, 5] *= 0.02
-    return model
-
-
 @pytest.mark.parametrize("precision", INTEGER)
 def test_loud_channels_do_not_drown_the_others(run_graph, monkeypatch, precision):
-    model, pixels = loud_model(), tiny_pixels(8)
+    model, pixels = loud_model("bias"), tiny_pixels(8)
     with torch.no_grad():
         expected = model(pixels).logit.numpy()
     error = np.abs(run_graph(model, pixels, precision)["logit"] - expected).max()
