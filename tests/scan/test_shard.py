@@ -61,8 +61,10 @@ def test_what_is_no_shard_is_refused(text):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "photos"
+def folder(tmp_path, monkeypatch):
+    """A folder whose path is the same in every run, since shards depend on it."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("photos")
     folder.mkdir()
     for i in range(20):
         Image.new("L", (20, 20), 12 * i).save(folder / f"{i}.png")
