@@ -40,6 +40,16 @@ def onnxruntime() -> Any:
     return onnxruntime
 
 
+def version() -> str:
+    """Such as 1.24.1; which fast forms can be used again depends on it."""
+    return str(onnxruntime().__version__)
+
+
+def described() -> str:
+    """Name and version, for `--version` and reports."""
+    return f"ONNX Runtime {version()}"
+
+
 def session_options(threads: int | None = None) -> Any:
     """Options under which a graph computes the same on every processor, as fast as that allows.
 

@@ -35,7 +35,7 @@ from fakescan.metadata import (
     OUTPUT_ROUTER,
     DetectorMetadata,
 )
-from fakescan.runtime import CPU, onnxruntime, session_options
+from fakescan.runtime import CPU, onnxruntime, session_options, version
 from fakescan.signature import check_signature, metadata_of
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -92,7 +92,7 @@ class OnnxSession:
         self.sha256 = hashlib.sha256(model).hexdigest()
         self.warnings: list[str] = []
         """What went wrong and does not matter for scores, each in one line."""
-        kept = kept_form(self.sha256, _version()) if arithmetic == "fast" else None
+        kept = kept_form(self.sha256, version()) if arithmetic == "fast" else None
         self._session = _load(kept or model, path, "cpu" if kept else device, threads)
         self._is_cpu = self._session.get_providers()[0] == CPU
         if device == "cuda" and self._is_cpu:
@@ -112,7 +112,7 @@ class OnnxSession:
             return _load(model, path, "cpu", threads)
 
         try:
-            made = new_form(model, self.sha256, _version(), self.metadata, load)
+            made = new_form(model, self.sha256, version(), self.metadata, load)
         except ValueError as e:
             raise ConfigError(f"{path}: --arithmetic fast cannot be used: {e}") from e
         self.warnings += made.warnings
@@ -186,15 +186,6 @@ def open_graph(
     model = _read(path)
     session = _load(model, path, device, threads)
     return session, hashlib.sha256(model).hexdigest(), session.get_providers()[0] == CPU
-
-
-def runtime() -> str:
-    """Name and version of the runtime, for `--version` and reports."""
-    return f"ONNX Runtime {_version()}"
-
-
-def _version() -> str:
-    return str(onnxruntime().__version__)
 
 
 def _check_choices(device: Device, arithmetic: Arithmetic) -> None:

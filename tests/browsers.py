@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
+from needs import need
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -20,10 +19,7 @@ FLAGS = (
 def chromium(profile: Path) -> Iterator[Any]:
     """Yield Chromium under a driver; without either the test is skipped, or fails in CI."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (binary and driver):
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium and chromedriver are needed: see scripts/ci-packages")
-        pytest.skip("no chromium with chromedriver")
+    need(binary and driver, "chromium with chromedriver")
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()

@@ -1,6 +1,5 @@
 """ONNX Runtime's options: the same scores everywhere, and no safeguard where none is due."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from fakescan import runtime
+from needs import need
 
 EXACT = np.full((runtime.ROWS, runtime.COLUMNS), 255 * 127 * runtime.DEPTH)
 LARGEST = np.full((runtime.ROWS, runtime.DEPTH), 255, np.uint8)
@@ -56,10 +56,7 @@ def test_the_product_that_is_tried_is_an_onnx_file():
 def test_without_vnni_sums_overflow_and_the_safeguard_makes_them_exact():
     """On an emulated Haswell, which is the first that has AVX2."""
     emulator = shutil.which("qemu-x86_64")
-    if emulator is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("scripts/ci-packages names qemu-user")
-        pytest.skip("needs qemu-user")
+    need(emulator, "qemu-user")
     command = [emulator, "-cpu", "Haswell", sys.executable, "-c", PRODUCT]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout == f"True {255 * 127 * runtime.DEPTH}\n"

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import fakescan
-from fakescan import machine
+from fakescan import machine, runtime
 from fakescan.bench.compare import Progress, Result, compare
 from fakescan.bench.contenders import Make, contenders
 from fakescan.bench.photos import choose_photos, make_photos
 from fakescan.errors import ConfigError, FakescanError, ImageError
 from fakescan.fast.ranges import photographs
 from fakescan.image import open_picture, view
-from fakescan.session import OnnxSession, runtime
+from fakescan.session import OnnxSession
 
 VERSION = 1
 """Grows when a reader of an older result could misunderstand a newer one."""
@@ -121,7 +121,7 @@ def run_comparison(
         found = compare(scores, others, squares, photographs(preprocess), turns.rounds, progress)
     return Comparison(
         version=fakescan.__version__,
-        runtime=runtime(),
+        runtime=runtime.described(),
         machine=machine.description(),
         detector=session.fingerprint,
         threads=cores,

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import fakescan
-from fakescan import machine
+from fakescan import machine, runtime
 from fakescan.bench.clock import TimedSession, children_peak_mb, peak_mb
 from fakescan.bench.laps import Images, Laps, Round
 from fakescan.bench.photos import choose_photos, make_photos
 from fakescan.errors import ConfigError
 from fakescan.gpu import gpu_name
 from fakescan.scan.pipeline import ScanSettings
-from fakescan.session import Device, runtime
+from fakescan.session import Device
 
 BATCHES = 32
 """In a round, unless told otherwise."""
@@ -118,7 +118,7 @@ def bench(
             decoder_mb = children_peak_mb()
     return Bench(
         version=fakescan.__version__,
-        runtime=runtime(),
+        runtime=runtime.described(),
         machine=machine.description()
         if session.device == "cpu"
         else f"{gpu_name()}, {machine.description()}",

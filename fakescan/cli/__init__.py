@@ -44,12 +44,12 @@ def _print_version(is_asked: bool) -> None:
     if not is_asked:
         return
     import fakescan
-    from fakescan import session, weights
+    from fakescan import runtime, weights
 
     known = weights.registry()
     print(f"fakescan {fakescan.__version__}")
     print(f"detector {known.default}, sha256 {known.entries[known.default].sha256}")
-    print(session.runtime())
+    print(runtime.described())
     raise typer.Exit
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 import fakescan
-from fakescan import weights
+from fakescan import runtime, weights
 from fakescan.cli.choosing import gather_flagged, remember_flagged
 from fakescan.cli.interrupt import Interrupt
 from fakescan.cli.output import drop_stdout, write_report
@@ -33,7 +33,7 @@ from fakescan.scan.judge import band_at
 from fakescan.scan.pipeline import EXPLAINED, Name, ScanSettings, scan
 from fakescan.scan.recall import scorer_of
 from fakescan.scan.sources import Target
-from fakescan.session import Arithmetic, Device, OnnxSession, runtime
+from fakescan.session import Arithmetic, Device, OnnxSession
 
 FAILED_ON, NOT_GATHERED, NOTHING_SCORED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes that are no error's; docs/reference/exit-codes.md lists all."""
@@ -259,7 +259,7 @@ def _report(
         "attribute": str(wanted.attributor) if wanted.attributor else None,
         "device": session.device,
         "engine": wanted.engine,
-        "runtime": runtime(),
+        "runtime": runtime.described(),
     }
     return Report(
         findings=wanted.figures.stored(findings, summary.warnings) if wanted.figures else findings,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import PIL
 
+from fakescan import runtime
 from fakescan.config import to_dict
 from fakescan.evaluate.against_paper import AgainstPaper, Line
 from fakescan.evaluate.benchmark import FIGURES, Benchmark, Figures, Row
@@ -20,7 +21,6 @@ from fakescan.evaluate.evaluation import EQUALISED, Evaluation, Plan, Settings
 from fakescan.evaluate.intervals import Estimate
 from fakescan.evaluate.pairing import Pairing
 from fakescan.evaluate.protocols import Setup
-from fakescan.session import runtime
 
 VERSION = 1
 """Grows when a reader of an older file could misunderstand a newer one."""
@@ -72,7 +72,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "pillow": PIL.__version__,
-        "runtime": runtime(),
+        "runtime": runtime.described(),
     }
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 import fakescan
+from fakescan import runtime
 from fakescan.export import ExportReport
 from fakescan.export.parity import MAX_AUC_LOSS, MAX_FLIPS, TOLERANCE, Parity
-from fakescan.session import runtime
 
 VERSION = 1
 """Grows when a reader of an older record could misunderstand a newer one."""
@@ -24,7 +24,7 @@ def to_json(report: ExportReport) -> str:
     values: dict[str, Any] = {
         "fakescan_parity_version": VERSION,
         "fakescan": fakescan.__version__,
-        "runtime": runtime(),
+        "runtime": runtime.described(),
         "detector": report.metadata.name,
         "file": str(report.path),
         "sha256": report.sha256,

@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fakescan import runtime
 from fakescan.data.samples import Sample, read_samples
 from fakescan.image import Preprocess, needed_px, open_picture, opened, to_rgb, view
-from fakescan.session import OnnxSession, runtime
+from fakescan.session import OnnxSession
 
 LARGE = ((4000, 3000), (8000, 6000))
 QUALITY = 90
@@ -148,7 +149,8 @@ def main() -> None:
     args = parser.parse_args()
     session = OnnxSession(args.model, device="cpu", threads=args.threads)
     samples = read_samples(args.data, split=(args.split,))
-    print(f"{session.fingerprint}, {runtime()}, {platform.machine()}, {os.cpu_count()} cores\n")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    print(f"{session.fingerprint}, {runtime.described()}, {machine}\n")
     print("| decoding | images scaled | mean move | of those scaled | largest | verdicts changed |")
     print("|---|---|---|---|---|---|")
     scores = Scores(session)

@@ -20,11 +20,12 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from fakescan import runtime
 from fakescan.export.graph import build_graph
 from fakescan.metadata import DetectorMetadata
 from fakescan.model.backbone import Backbone, BackboneConfig, load_backbone
 from fakescan.model.detector import DetectorModel, ModelConfig
-from fakescan.session import OnnxSession, runtime
+from fakescan.session import OnnxSession
 
 DEPTHS = (4, 6, 8, 10, 12)
 
@@ -64,7 +65,7 @@ def main() -> None:
         best = dict.fromkeys(DEPTHS, float("inf"))
         for _ in range(args.repeat):
             best = {d: min(best[d], seconds(s, crops)) for d, s in sessions.items()}
-    print(f"{args.backbone}, int8, {runtime()}, {platform.machine()}\n")
+    print(f"{args.backbone}, int8, {runtime.described()}, {platform.machine()}\n")
     print("| blocks | images/s | time, % of all blocks | file, MB |\n|---|---|---|---|")
     for depth, took in best.items():
         share = 100 * took / best[DEPTHS[-1]]

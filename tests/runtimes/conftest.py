@@ -12,19 +12,12 @@ from PIL import Image
 from fakescan.export import Form, export_detector
 from fakescan.image import Preprocess
 from fakescan.records import Band, Calibration
+from needs import need
 from towers import tiny_metadata, tiny_model, tiny_tower
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "how-to" / "other-runtimes"
 SIDES = [(320, 240), (75, 131), (21, 200), (32, 32), (90, 64), (300, 70)]
-
-
-def need(condition, what):
-    """Skip, or fail where CI should have installed it."""
-    if not condition:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{what} is needed: see scripts/ci-packages")
-        pytest.skip(f"no {what}")
 
 
 @pytest.fixture(scope="session")
