@@ -131,8 +131,8 @@ class Judge:
             for at in self.places
         ]  # (1 + S, n) each
 
-    def __call__(self, logits: Floats, *, unseen: bool) -> str:
-        """Such as 94.6 [91.9, 96.7]."""
+    def means(self, logits: Floats, *, unseen: bool = False) -> Floats:
+        """The mean AUC, and of every resample, (1 + S,)."""
         found = [
             weighted_auc(self.labels[at], logits[at], weights)
             for comparison, at, weights in zip(
@@ -140,8 +140,19 @@ class Judge:
             )
             if not (unseen and comparison.name in NEAR)
         ]
-        mean = np.mean(found, axis=0)
-        estimate = bounded(float(mean[0]), mean[1:])
+        mean: Floats = np.mean(found, axis=0)
+        return mean
+
+    def __call__(self, logits: Floats, *, unseen: bool) -> str:
+        """Such as 94.6 [91.9, 96.7]."""
+        return self._written(self.means(logits, unseen=unseen))
+
+    def gain(self, logits: Floats, over: Floats) -> str:
+        """Such as 0.4 [-0.1, 0.9], on the same resamples."""
+        return self._written(self.means(logits) - self.means(over))
+
+    def _written(self, means: Floats) -> str:
+        estimate = bounded(float(means[0]), means[1:])
         value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
         return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 

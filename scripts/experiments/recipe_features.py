@@ -3,7 +3,8 @@
     python scripts/experiments/recipe_features.py DATA PAIRS OUT --backbone-weights FILE
 
 PAIRS comes from `fakescan data pairs DATA --split train --exclude-source 'screen-*' --limit 400`
-with `--kind round-trip --kind masked --kind upsampling`. Writes one .npz a view:
+with `--kind round-trip --kind masked --kind upsampling`, or from decoder_pairs.py. Writes one .npz
+a view, or only those that `--only GLOB ...` names:
 
     f                     (n, 7 * 2 D) float16: class token and mean patch token after blocks 2 to 8
     label, source, key, pair, kind      one a row
@@ -19,9 +20,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,9 +110,7 @@ def frozen_tower(backbone: str, weights: Path | None, folder: Path) -> onnxrunti
 
 
 def write_view(path: Path, kind: str, samples: Sequence[Sample], tower: Any) -> None:
-    """Compute and store one view of some samples, unless it is there."""
-    if path.exists():
-        return
+    """Compute and store one view of some samples."""
     start = time.monotonic()
     jobs = [Job(kind, s.path, s.pair or s.key) for s in samples]
     found = []
@@ -123,6 +123,25 @@ def write_view(path: Path, kind: str, samples: Sequence[Sample], tower: Any) -> 
     print(f"{path.name}: {len(samples)} views, {time.monotonic() - start:.0f} s", flush=True)
 
 
+def views(data: Path, pairs: Path) -> Iterator[tuple[str, str, list[Sample]]]:
+    """Name, kind and samples of each view."""
+    samples = read_samples(data)
+    train = [s for s in samples if s.split in ("train", "train2")]
+    dev = [s for s in samples if s.split == "dev"]
+    for kind in ("crop", "corner0", "corner1", "texture"):
+        yield f"dev-{kind}", kind, dev
+    for kind in ("d0", "crop", "p0"):
+        yield f"train-{kind}", kind, train
+    members: dict[str, list[Sample]] = {}
+    for sample in read_samples(pairs):
+        kind = sample.generator.removeprefix("autoencoder ") or "real"
+        members.setdefault(kind, []).append(replace(sample, key=f"{kind} {sample.key}"))
+    for kind, chosen in sorted(members.items()):
+        yield f"pairs-{kind}-d0", "d0", chosen
+    for kind in ("real", "round-trip"):
+        yield f"pairs-{kind}-p0", "p0", members[kind]
+
+
 def main() -> None:
     """Read the command line and compute every view."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -131,24 +150,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--backbone", default="ViT-B-16-quickgelu")
     parser.add_argument("--backbone-weights", type=Path)
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     tower = frozen_tower(args.backbone, args.backbone_weights, args.out)
-    samples = read_samples(args.data)
-    train = [s for s in samples if s.split in ("train", "train2")]
-    dev = [s for s in samples if s.split == "dev"]
-    for kind in ("crop", "corner0", "corner1", "texture"):
-        write_view(args.out / f"dev-{kind}.npz", kind, dev, tower)
-    for kind in ("d0", "crop", "p0"):
-        write_view(args.out / f"train-{kind}.npz", kind, train, tower)
-    pairs: dict[str, list[Sample]] = {}
-    for sample in read_samples(args.pairs):
-        kind = sample.generator.removeprefix("autoencoder ") or "real"
-        pairs.setdefault(kind, []).append(replace(sample, key=f"{kind} {sample.key}"))
-    for kind, members in sorted(pairs.items()):
-        write_view(args.out / f"pairs-{kind}-d0.npz", "d0", members, tower)
-    for kind in ("real", "round-trip"):
-        write_view(args.out / f"pairs-{kind}-p0.npz", "p0", pairs[kind], tower)
+    for name, kind, samples in views(args.data, args.pairs):
+        path = args.out / f"{name}.npz"
+        if any(fnmatchcase(name, glob) for glob in args.only) and not path.exists():
+            write_view(path, kind, samples, tower)
 
 
 if __name__ == "__main__":
