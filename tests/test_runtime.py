@@ -45,6 +45,11 @@ def test_the_safeguard_is_set_where_sums_overflow_only(monkeypatch, overflow):
             options.get_session_config_entry(runtime.NO_OVERFLOW)
 
 
+def test_the_runtime_has_a_name_and_a_version():
+    assert runtime.described() == f"ONNX Runtime {runtime.version()}"
+    assert runtime.version().startswith("1.")
+
+
 def test_the_product_that_is_tried_is_an_onnx_file():
     onnx = pytest.importorskip("onnx")
     onnx.checker.check_model(onnx.load_model_from_string(runtime._product()), full_check=True)

@@ -11,7 +11,7 @@ import pytest
 
 from fakescan.errors import ConfigError, WeightsError
 from fakescan.gpu import has_gpu
-from fakescan.session import OnnxSession, runtime
+from fakescan.session import OnnxSession
 from tiny import METADATA, PX, write_tiny
 
 
@@ -130,7 +130,3 @@ def test_loading_and_scoring_write_nothing_to_the_terminal(tiny):
     )
     done = subprocess.run([sys.executable, "-c", code, tiny], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
-
-
-def test_the_runtime_has_a_name_and_a_version():
-    assert runtime().startswith("ONNX Runtime 1.")

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import fakescan.fast.form as form
+from fakescan import runtime
 from fakescan.detector import Detector
 from fakescan.errors import ConfigError
 from fakescan.export.graph import Form
@@ -14,11 +15,11 @@ from fakescan.fast.file import MICROSOFT, read_graph
 from fakescan.fast.pattern import Finder
 from fakescan.fast.ranges import Range
 from fakescan.fast.store import kept_form
-from fakescan.session import OnnxSession, runtime
+from fakescan.session import OnnxSession
 from tiny import write_tiny
 from towers import KINDS, loud_model, tiny_model
 
-RUNTIME = runtime().split()[-1]
+RUNTIME = runtime.version()
 
 
 def crops(count=12):
