@@ -92,13 +92,25 @@ def test_node(site, pngs, expected):
 
 
 @pytest.fixture(scope="module")
-def address(site):
+def released():
+    """Before it is set, late.onnx is not given out."""
+    return threading.Event()
+
+
+@pytest.fixture(scope="module")
+def address(site, released):
     class Quiet(http.server.SimpleHTTPRequestHandler):
         extensions_map = {  # noqa: RUF012 - as the class has it
             **http.server.SimpleHTTPRequestHandler.extensions_map,
             ".mjs": "text/javascript",
             ".wasm": "application/wasm",
         }
+
+        def do_GET(self):  # as the class calls it
+            if self.path == "/late.onnx":
+                released.wait(60)
+                self.path = "/detector.onnx"
+            super().do_GET()
 
         def log_message(self, *_):
             pass
@@ -167,4 +179,18 @@ def test_the_page_says_what_is_no_image(browser, address, tmp_path):
     (tmp_path / "no.png").write_text("not an image")
     browser.get(address)
     assert "error" in result_of(browser, tmp_path / "no.png")
+    assert browser.find_element("id", "verdict").text.startswith("This cannot be scored")
+
+
+def test_a_detector_that_comes_late_does_not_hide_what_was_said(
+    browser, address, released, tmp_path
+):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    (tmp_path / "no.png").write_text("not an image")
+    browser.get(f"{address}/?model=late.onnx")
+    assert "error" in result_of(browser, tmp_path / "no.png")
+    released.set()
+    drop = browser.find_element("id", "drop")
+    assert WebDriverWait(browser, 60).until(lambda _: drop.get_attribute("data-loaded"))
     assert browser.find_element("id", "verdict").text.startswith("This cannot be scored")
