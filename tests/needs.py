@@ -7,15 +7,9 @@ import os
 import pytest
 
 
-def need(condition: object, what: str, why: str = "scripts/ci-packages installs it") -> None:
-    """Go on if the condition holds.
-
-    Args:
-        condition: whether it is there.
-        what: is needed.
-        why: CI has it.
-    """
+def need(condition: object, what: str) -> None:
+    """Go on if it is there, which in CI it must be."""
     if not condition:
         if os.environ.get("CI") == "true":
-            pytest.fail(f"{what}: needed, and {why}")
-        pytest.skip(f"needs {what}")
+            pytest.fail(f"{what} is needed: see scripts/ci-packages")
+        pytest.skip(f"no {what}")

@@ -25,7 +25,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
-from ablation_plan import ALL, BUDGETS, Budget, Recipe, Table, narrowed, plan, recipes, settings
+from ablation_plan import (
+    ALL,
+    BUDGETS,
+    Budget,
+    Recipe,
+    Table,
+    compared_with,
+    narrowed,
+    plan,
+    recipes,
+    settings,
+)  # fmt: skip
 from ablation_report import Result, Results, write_table
 from ablation_runs import Outcome, dev_samples, read_outcome, run, write_manifest
 from dev_scores import PAIRING, FrozenViews, mean_figures
@@ -216,6 +227,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--budget", choices=tuple(BUDGETS), default="small")
     parser.add_argument("--only", nargs="+", metavar="TABLE", help="these tables")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="these rows and the references")
+    parser.add_argument("--over", metavar="ROW", help="compare with this row of a table")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--images", type=int, help="training images instead of the budget's")
     parser.add_argument("--epochs", type=int, help="instead of the budget's")
@@ -249,9 +261,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = BackboneConfig(name=args.backbone, weights=args.backbone_weights)
     try:
         backbone = load_backbone(config)
-        tables = narrowed(
-            plan(args.head, backbone.tower.config.blocks, budget), args.only, args.rows
-        )
+        tables = plan(args.head, backbone.tower.config.blocks, budget)
+        if args.over:
+            tables = compared_with(tables, args.over)
+        tables = narrowed(tables, args.only, args.rows)
         if args.plan:
             print_plan(tables, args.seeds)
             return 0

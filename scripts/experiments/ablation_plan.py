@@ -186,6 +186,20 @@ def narrowed(
     )
 
 
+def compared_with(tables: Sequence[Table], over: str) -> tuple[Table, ...]:
+    """The tables, those that have a row of this name compared with it.
+
+    Raises:
+        ConfigError: none has it.
+    """
+    found = tuple(
+        replace(t, reference=over) if over in [r.name for r in t.rows] else t for t in tables
+    )
+    if all(t.reference != over for t in found):
+        raise ConfigError(f"{over!r}: no table has such a row")
+    return found
+
+
 def recipes(tables: Sequence[Table]) -> list[Recipe]:
     """All detectors, each once, in the order of the tables."""
     return list(dict.fromkeys(row.recipe for table in tables for row in table.rows))

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from compare_recipes import Floats, Judge, Recipe, fit, stored
+from compare_recipes import SQUARES, Floats, Judge, Recipe, fit, stored
 
-SQUARES = ("crop", "corner0", "corner1")
 BASE = ("train-crop", "train-d0", "pairs-real-d0")
 
 

@@ -39,6 +39,8 @@ HELD_OUT = (
     "real-deepin", "real-mei-cameras", "real-bsds500",
 )  # fmt: skip
 PAIRING = Path(__file__).with_name("pairing.toml")
+SQUARES = ("crop", "corner0", "corner1")
+"""Of a development image, as a scan looks at it."""
 PLAIN = ("train-d0", "pairs-real-d0", "pairs-round-trip-d0")
 
 Floats = NDArray[np.float64]
@@ -162,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("features", type=Path)
     folder: Path = parser.parse_args().features
-    squares = [stored(folder, [f"dev-{name}"]) for name in ("crop", "corner0", "corner1")]
+    squares = [stored(folder, [f"dev-{name}"]) for name in SQUARES]
     texture = stored(folder, ["dev-texture"])
     judge = Judge(squares[0].samples)
     print("| learnt from | eight sources held out: all | all sources: all | unseen |", end="")

@@ -19,7 +19,6 @@ from fakescan.errors import OutputError
 from fakescan.records import Finding, Verdict
 from fakescan.report.spool import Spool
 from fakescan.scan.cache import NAME
-from needs import need
 from reports import report
 
 IMAGES = 200
@@ -35,10 +34,9 @@ def disk(tmp_path):
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as e:
-        what = f"to mount a file system ({e})"
-        if sys.platform == "linux" and os.getuid() == 0:
-            need(False, what, "runs as root on Linux")
-        pytest.skip(f"needs {what}")
+        if os.environ.get("CI") and sys.platform == "linux" and os.getuid() == 0:
+            raise
+        pytest.skip(f"needs to mount a file system: {e}")
     (folder / "other").write_bytes(bytes(48_000))
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)

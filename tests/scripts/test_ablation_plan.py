@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "experiments"))
 
 from ablation_orderings import Claim, Ordering, claims, judge, over_seeds
-from ablation_plan import ALL, BUDGETS, narrowed, plan, recipes, settings
+from ablation_plan import ALL, BUDGETS, compared_with, narrowed, plan, recipes, settings
 from ablation_report import write_table
 from ablation_runs import write_manifest
 from dev_scores import mean_figures, needed
@@ -133,6 +133,14 @@ def test_unknown_tables_and_rows_are_named_and_a_reference_row_stays():
         narrowed(tables, None, ["last9"])
     (chosen,) = narrowed(tables, ["adapted-blocks"], ["none", "all"])
     assert [row.name for row in chosen.rows] == ["none", "last3", "all"]
+
+
+def test_a_table_can_be_compared_with_another_of_its_rows():
+    tables = plan("final", 12, SMALL)
+    found = {t.name: t.reference for t in compared_with(tables, "none")}
+    assert found == {t.name: t.reference for t in tables} | {"adapted-blocks": "none"}
+    with pytest.raises(ConfigError, match="'last9'"):
+        compared_with(tables, "last9")
 
 
 # What the paper orders ----------------------------------------------------------------------
